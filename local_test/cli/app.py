@@ -36,7 +36,6 @@ _MODULES: Final = {
     "aws": "remote.account_commands",
 }
 """The module of each command, which most of the others do not need."""
-_GROUPS: Final = ("runs", "aws")
 
 
 def fields() -> None:
@@ -64,7 +63,7 @@ def assemble(names: Iterable[str] = tuple(_MODULES)) -> typer.Typer:
     )
     for name in names:
         module = importlib.import_module(f"local_test.cli.{_MODULES[name]}")
-        if name in _GROUPS:
+        if hasattr(module, "app"):
             app.add_typer(module.app, name=name)
         else:
             app.command(cls=Command, hidden=name == "demo")(getattr(module, name))
@@ -76,33 +75,28 @@ def main() -> int:
     proxies.exempt_this_process()
     try:
         code = _build(sys.argv[1] if len(sys.argv) > 1 else "")(standalone_mode=False)
-    except (UserError, PlatformError, RequestError) as error:
-        return _report(error)
     except typer.Exit as exit_:
         return exit_.exit_code
     except (typer.Abort, KeyboardInterrupt):
         return 130
-    except Exception as error:
-        sentence = _explain(error)
-        if sentence is None:
-            raise
-        _complain(sentence)
-        return 2
+    except Exception as error:  # noqa: BLE001 - a bug is raised again
+        return _report(error)
     return code if isinstance(code, int) else 0
 
 
-def _report(error: UserError | PlatformError | RequestError) -> int:
-    """Print an error; return 1 if the container is at fault, and 2 if the command is."""
-    from local_test.endpoints.server import UnhealthyError  # noqa: PLC0415 - only errors need it
+def _report(error: Exception) -> int:
+    """Print an error; return 1 if the container is at fault, and 2 if the command is.
 
-    _complain(str(error))
-    return 1 if isinstance(error, UnhealthyError | RequestError) else 2
-
-
-def _complain(sentence: str) -> None:
+    Raises: the error, if it is a bug.
+    """
     from local_test.cli import terminal  # noqa: PLC0415 - only errors need it
+    from local_test.endpoints.server import UnhealthyError  # noqa: PLC0415 - as above
 
+    sentence = _explain(error)
+    if sentence is None:
+        raise error
     terminal.complain(sentence)
+    return 1 if isinstance(error, UnhealthyError | RequestError) else 2
 
 
 @functools.cache
@@ -118,21 +112,18 @@ def _build(name: str) -> Callable[..., Any]:
 
 def _explain(error: Exception) -> str | None:
     """Return one sentence about what the user can change, or None for a bug."""
+    if isinstance(error, UserError | PlatformError | RequestError):
+        return str(error)
     if isinstance(error, ModuleNotFoundError):
         return extras.explain(error.name)
     if hasattr(error, "format_message"):
         # a usage error of the command-line library, which does not export the class
-        return _explain_usage(error.format_message())
+        text = error.format_message().rstrip(".") or "no command is given"
+        separator = " " if text.endswith("?") else "; "
+        return f"{text}{separator}see --help"
     if isinstance(error, OSError):
         return _explain_refusal(error)
     return None
-
-
-def _explain_usage(text: str) -> str:
-    """Return one sentence about a command line that is not understood."""
-    text = text.rstrip(".") or "no command is given"
-    separator = " " if text.endswith("?") else "; "
-    return f"{text}{separator}see --help"
 
 
 def _explain_refusal(error: OSError) -> str | None:

@@ -19,7 +19,6 @@ from container.errors import PlatformError, UserError
 from local_test import container_files, proxies
 from local_test.aws.account.settings import Settings
 from local_test.aws.process import installation, keys
-from local_test.aws.process.installation import Running
 from local_test.cli import extras
 from local_test.cli.options import COMMAND, JOBS, flag, option, split_command, with_groups
 
@@ -53,7 +52,6 @@ class SettingsOptions:
     max_instances: int | None = option(
         None, "Most instances of all jobs together, and of all endpoints; by default 20."
     )
-
     run_functions: bool | None = option(
         None, "Run Lambda functions of pipelines as programs of this machine."
     )
@@ -133,18 +131,13 @@ def _doubt_region(name: str) -> str:
     return access.doubt_region(boto3.Session(region_name=name))
 
 
-def _start(home: Path, settings: Settings) -> Running:
+def _start(home: Path, settings: Settings) -> installation.Running:
     installation.make(home)
     log = home / "server.log"
+    command = [sys.executable, "-m", "local_test.aws.process.host", str(home)]
     with log.open("ab") as file:
         process = subprocess.Popen(  # noqa: S603 - our own module
-            [
-                sys.executable,
-                "-m",
-                "local_test.aws.process.host",
-                str(home),
-                json.dumps(vars(settings)),
-            ],
+            [*command, json.dumps(vars(settings))],
             cwd=_CHECKOUT,
             stdin=subprocess.DEVNULL,
             stdout=file,
@@ -203,13 +196,8 @@ def status(
         else:
             print(f"down; data in {home}")
         return 1
-    facts = {
-        "up": True,
-        "url": running.url,
-        "pid": running.pid,
-        "directory": str(home),
-        **_ask(running),
-    }
+    facts: dict[str, Any] = {"up": True, "url": running.url, "pid": running.pid}
+    facts |= {"directory": str(home), **_ask(running)}
     if as_json:
         print(json.dumps(facts))
         return 0
@@ -273,7 +261,7 @@ def find_directory(directory: Path | None) -> Path:
     return (directory or data / "local-aws").expanduser().absolute()
 
 
-def _ask(running: Running) -> dict[str, Any]:
+def _ask(running: installation.Running) -> dict[str, Any]:
     url = f"{running.url}/console/status.json"
     with urllib.request.urlopen(url, timeout=10) as response:  # noqa: S310 - loopback
         facts: dict[str, Any] = json.load(response)

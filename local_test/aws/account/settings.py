@@ -1,6 +1,10 @@
 """How one local AWS runs."""
 
 from dataclasses import dataclass
+from typing import Final
+
+ROLE: Final = "sagemaker"
+"""The role that exists from the start; SDK v3 reads it first."""
 
 
 @dataclass(frozen=True)
@@ -23,3 +27,8 @@ class Settings:
     """How this tool is called, for the advice of the console."""
     run_functions: bool = False
     """Whether the Lambda functions of pipelines run as programs of this machine."""
+
+    @property
+    def default_bucket(self) -> str:
+        """The bucket that the SageMaker SDKs use when a program names none."""
+        return f"sagemaker-{self.region}-{self.account}"

@@ -108,22 +108,24 @@ def _judge_few(
 
 
 class Alarms:
-    """The alarms of one account and region; `backend` is moto's."""
+    """The alarms of one account and region."""
 
     def __init__(
         self,
-        backend: Any,
+        find_backend: Callable[[], Any],
         clock: Callable[[], float] = time.time,
         record: Callable[[], None] = lambda: None,
     ) -> None:
-        """`clock` returns seconds since the epoch; `record` is called after states have changed."""
-        self._backend = backend
+        """`find_backend` may import moto; `record` is called after states have changed."""
+        self._find_backend = find_backend
         self._clock = clock
         self._record = record
 
     def evaluate(self) -> None:
         """Set the state of every alarm by its metric."""
-        for alarm in list(self._backend.alarms.values()):
+        if "moto.cloudwatch.models" not in sys.modules:  # nobody has made one
+            return
+        for alarm in list(self._find_backend().alarms.values()):
             try:
                 self._evaluate(alarm)
             except Exception:  # noqa: BLE001 - an odd alarm must not stop the others
@@ -169,7 +171,7 @@ class Alarms:
     def _collect(self, measure: Measure) -> dict[int, list[Any]]:
         """Return the data of a metric by the number of their period."""
         data: dict[int, list[Any]] = {}
-        for datum in list(self._backend.metric_data):
+        for datum in list(self._find_backend().metric_data):
             if _fits(datum, measure):
                 number = math.floor(_to_seconds(datum.timestamp) / measure.period_s)
                 data.setdefault(number, []).append(datum)
@@ -182,7 +184,7 @@ class Alarms:
         """
         return {
             alarm.name: self._measure_excess(alarm)
-            for alarm in list(self._backend.alarms.values())
+            for alarm in list(self._find_backend().alarms.values())
             if _starts(alarm, action)
         }
 
@@ -199,7 +201,7 @@ class Alarms:
         return [fault for name in names if (fault := self._find_fault(name))]
 
     def _find_fault(self, name: str) -> str:
-        alarm = self._backend.alarms.get(name)
+        alarm = self._find_backend().alarms.get(name)
         if alarm is None:
             return f"alarm {name!r} does not exist; create it with PutMetricAlarm"
         if alarm.rule is not None:
@@ -215,7 +217,7 @@ class Alarms:
 
         An alarm that was deleted meanwhile has not tripped.
         """
-        alarms = [self._backend.alarms.get(name) for name in names]
+        alarms = [self._find_backend().alarms.get(name) for name in names]
         return [alarm.name for alarm in alarms if alarm and _has_tripped(alarm, since_s)]
 
 

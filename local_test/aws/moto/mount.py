@@ -13,15 +13,18 @@ import itertools
 import os
 import re
 import sys
+import threading
 import traceback
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 from urllib.parse import parse_qs
 
 import jinja2
 
-from local_test.aws.account.settings import Settings
+from local_test.aws.account.kinds import BACKEND, BUCKET, OBJECT
+from local_test.aws.account.settings import ROLE, Settings
 from local_test.aws.account.store import Store
 from local_test.aws.moto import alarms, metric_queries, percentiles, query_model
 from local_test.aws.moto.notices.notices import Notices
@@ -36,8 +39,6 @@ _ALLOWED = jinja2.Template(
     trim_blocks=True,
 )
 _ROLE = re.compile(rb'"Role": *"arn:aws:iam::[0-9]+:role/([\w+=,.@-]+)"')
-
-
 _READS = ("Get", "List", "Describe", "BatchGet", "Query", "Scan", "Search", "Filter", "Simulate")
 
 
@@ -57,39 +58,65 @@ class Services:
     """moto's server for one account."""
 
     def __init__(self, store: Store, directory: Path, settings: Settings) -> None:
-        """Import moto, which takes a second and reads its settings from the environment.
+        """Import moto, which takes a second, if it had state; else when something first needs it.
 
         `directory` is where the objects of S3 are kept.
         """
-        # A web page from elsewhere must not read this machine's data.
+        # A web page from elsewhere must not read this machine's data; moto reads it when imported.
         os.environ["MOTO_DISABLE_GLOBAL_CORS"] = "true"
-        from moto.cloudwatch.models import cloudwatch_backends  # noqa: PLC0415 - see above
-        from moto.moto_server.werkzeug_app import (  # noqa: PLC0415 - see above
-            DomainDispatcherApplication,
-            create_backend_app,
+        self._store = store
+        self._directory = directory
+        self._settings = settings
+        self._account = settings.account
+        self.alarms = alarms.Alarms(
+            lambda: self._moto.cloudwatch,
+            record=lambda: self._moto.snapshots.keep(self._moto.cloudwatch),
         )
+        self.notices = Notices(settings.account, settings.region, self._keeping)
+        self._roles = Roles(self._account)
+        self._lock = threading.Lock()
+        self._made: Any = None
+        if any((store.list(BACKEND), store.list(BUCKET), store.list(OBJECT))):
+            self._made = self._make()
 
-        from local_test.aws.moto.object_files import ObjectFiles  # noqa: PLC0415 - imports moto
+    @property
+    def _moto(self) -> Any:
+        with self._lock:
+            self._made = self._made or self._make()
+            return self._made
+
+    def _keeping(self) -> contextlib.AbstractContextManager[None]:
+        kept: contextlib.AbstractContextManager[None] = self._moto.snapshots.keeping()
+        return kept
+
+    def _make(self) -> SimpleNamespace:
+        """Import moto, restore its state, and make what always exists."""
+        from moto.cloudwatch.models import cloudwatch_backends  # noqa: PLC0415 - takes 1 s
+        from moto.moto_server import werkzeug_app  # noqa: PLC0415 - as above
+
+        from local_test.aws.moto.object_files import ObjectFiles  # noqa: PLC0415 - as above
         from local_test.aws.moto.snapshots.snapshots import Snapshots  # noqa: PLC0415 - as above
 
-        account, region = settings.account, settings.region
-        self._account = account
-        self._moto = DomainDispatcherApplication(create_backend_app)
-        self._objects = ObjectFiles(self._ask, store, directory, account, region)
-        self._snapshots = Snapshots(store, account)
-        self._cloudwatch = cloudwatch_backends[account][region]
-        keep = functools.partial(self._snapshots.keep, self._cloudwatch)
-        self.alarms = alarms.Alarms(self._cloudwatch, record=keep)
-        self.notices = Notices(account, region, self._snapshots.keeping)
-        self._roles = Roles(account)
+        region = self._settings.region
+        moto = SimpleNamespace(
+            application=werkzeug_app.DomainDispatcherApplication(werkzeug_app.create_backend_app),
+            objects=ObjectFiles(self._ask, self._store, self._directory, self._account, region),
+            snapshots=Snapshots(self._store, self._account),
+            cloudwatch=cloudwatch_backends[self._account][region],
+        )
         alarms.install()
         percentiles.install()
         metric_queries.install()
+        with contextlib.suppress(DiskError), moto.snapshots.keeping():
+            self._roles.make(ROLE)
+        moto.objects.make_bucket(self._settings.default_bucket)
+        return moto
 
     def __call__(
         self, service: str, environ: dict[str, Any], start_response: Callable[..., Any]
     ) -> Iterable[bytes]:
         """Answer one request. Raises: AwsError, DiskError, NotImplementedError."""
+        moto = self._moto
         environ["HTTP_X_MOTO_ACCOUNT_ID"] = self._account
         form = _read_form(environ) if service in query_model.MODELS else {}
         if "Action" in form:
@@ -105,7 +132,7 @@ class Services:
 
         if service == "lambda" and (match := _ROLE.search(read_body(environ))):
             self._roles.prepare({"RoleName": [match[1].decode()]})
-        application = self._objects if service == "s3" else self._ask
+        application = moto.objects if service == "s3" else self._ask
         changes = _changes_buckets(environ) if service == "s3" else not _reads(environ, form)
         if changes:
             application = functools.partial(self._keep, application)
@@ -124,7 +151,7 @@ class Services:
             answers.append(arguments)
             return lambda data: None  # noqa: ARG005 - moto's applications return their bodies
 
-        with self._snapshots.keeping():
+        with self._keeping():
             body: Iterable[bytes] = application(environ, collect)
         for arguments in answers:
             start(*arguments)
@@ -136,7 +163,7 @@ class Services:
         Raises: AwsError; NotImplementedError if moto fails, as on requests that it cannot answer.
         """
         try:
-            answer: Iterable[bytes] = self._moto(environ, start)
+            answer: Iterable[bytes] = self._moto.application(environ, start)
         except (NotImplementedError, AwsError):
             raise
         except Exception as error:
@@ -149,17 +176,10 @@ class Services:
             raise NotImplementedError(f"moto cannot answer this request ({error!r})") from error
         return answer
 
-    def make_bucket(self, name: str) -> None:
-        """Create a bucket, unless it exists."""
-        self._objects.make_bucket(name)
-
-    def make_role(self, name: str) -> None:
-        """Create a role that SageMaker may assume, unless it exists; SDK v3 reads it first."""
-        with contextlib.suppress(DiskError), self._snapshots.keeping():
-            self._roles.make(name)
-
     def find_secret(self, access_key: str) -> str | None:
         """Return the secret of a key that IAM or STS issued, or None if they did not."""
+        if self._made is None:
+            return None
         from moto.iam.models import iam_backends  # noqa: PLC0415 - takes long to import
         from moto.sts.models import sts_backends  # noqa: PLC0415 - takes long to import
 
@@ -173,11 +193,11 @@ class Services:
 
     def find_function(self, arn: str) -> dict[str, Any] | None:
         """Return a function of Lambda, or None."""
-        from moto.awslambda.exceptions import UnknownFunctionException  # noqa: PLC0415 - slow
-        from moto.awslambda.models import lambda_backends  # noqa: PLC0415 - takes a second
+        from moto.awslambda.exceptions import UnknownFunctionException  # noqa: PLC0415 - takes 1 s
+        from moto.awslambda.models import lambda_backends  # noqa: PLC0415 - takes 1 s
 
         try:
-            found = lambda_backends[self._account][self._cloudwatch.region_name].get_function(arn)
+            found = lambda_backends[self._account][self._settings.region].get_function(arn)
         except UnknownFunctionException:
             return None
         return {
@@ -193,7 +213,7 @@ class Services:
     def publish_metrics(self, namespace: str, data: list[dict[str, Any]]) -> None:
         """Store CloudWatch data; times are seconds since the epoch."""
         converted = [{**datum, "Timestamp": _to_utc(datum["Timestamp"])} for datum in data]
-        self._cloudwatch.put_metric_data(namespace, converted)
+        self._moto.cloudwatch.put_metric_data(namespace, converted)
 
 
 def _reads(environ: Mapping[str, Any], form: Mapping[str, list[str]]) -> bool:

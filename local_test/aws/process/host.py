@@ -87,8 +87,6 @@ def run(directory: Path, settings: Settings) -> int:
             signal.signal(number, lambda number, _: stops.put(number))
         threading.Thread(target=server.run, daemon=True, name="http").start()
         lifecycle.recover(account)
-        services.make_role(installation.ROLE)
-        services.make_bucket(installation.default_bucket(settings))
         installation.write(directory / "settings.json", asdict(settings))
         installation.write_sdk_configuration(directory, settings)
         running = Running(os.getpid(), url, time.time())

@@ -23,7 +23,7 @@ from local_test.aws.account import log_operations
 from local_test.aws.account.account import Account
 from local_test.aws.console import pages
 from local_test.aws.moto.mount import Services
-from local_test.aws.process import claims, operations, signatures
+from local_test.aws.process import claims, operations
 from local_test.aws.process.claims import Claim
 from local_test.aws.protocol import messages
 from local_test.aws.protocol.messages import AwsError, Reply
@@ -104,6 +104,8 @@ class Application:
 
     def _check_signature(self, claim: Claim, environ: dict[str, Any]) -> None:
         """Refuse a request that no key of ours signed. Raises: AwsError."""
+        from local_test.aws.process import signatures  # noqa: PLC0415 - botocore takes 0.2 s
+
         secret = self._keys.get(claim.access_key) or self.services.find_secret(claim.access_key)
         signatures.check(environ, claim, secret)
 
@@ -117,7 +119,7 @@ class Application:
         if service is None:
             return _send(pages.answer(self.account, environ), start_response)
         if not service:
-            message = f"Missing Authentication Token: sign the request; {signatures.HINT}"
+            message = f"Missing Authentication Token: sign the request; {claims.HINT}"
             raise AwsError("MissingAuthenticationTokenException", message, 403)
         prefix, _, operation = environ.get("HTTP_X_AMZ_TARGET", "").partition(".")
         own = _JSON_SERVICES.get(prefix)

@@ -18,7 +18,6 @@ from local_test.aws.process.keys import Key
 from local_test.data import disk
 from local_test.data.atomic_file import replacing
 
-ROLE: Final = "sagemaker"
 _SDK_FILE: Final = "sagemaker-sdk.yaml"  # JSON, which is YAML
 _LOCK_LIMIT_S: Final = 1.0  # `is_running` holds the lock for a moment
 
@@ -39,18 +38,13 @@ class AlreadyRunningError(Exception):
     """Another process serves this directory."""
 
 
-def default_bucket(settings: Settings) -> str:
-    """Return the bucket that the SageMaker SDKs use when a program names none."""
-    return f"sagemaker-{settings.region}-{settings.account}"
-
-
 def write_sdk_configuration(directory: Path, settings: Settings) -> None:
     """Write the file that names the bucket for the SageMaker SDKs.
 
     Without it they ask STS for the account at an address that no variable changes, and send
     telemetry to AWS.
     """
-    modules = {"Session": {"DefaultS3Bucket": default_bucket(settings)}, "TelemetryOptOut": True}
+    modules = {"Session": {"DefaultS3Bucket": settings.default_bucket}, "TelemetryOptOut": True}
     document = {"SchemaVersion": "1.0", "SageMaker": {"PythonSDK": {"Modules": modules}}}
     write(directory / _SDK_FILE, document)
 

@@ -19,14 +19,13 @@ from botocore.compat import HTTPHeaders
 from botocore.credentials import Credentials
 
 from local_test.aws.process import chunks
-from local_test.aws.process.claims import Claim, parse_query
+from local_test.aws.process.claims import HINT, Claim, parse_query
 from local_test.aws.protocol.messages import AwsError
 
 _SHA256: Final = re.compile(r"[0-9a-f]{64}")
 _UNSIGNED: Final = "UNSIGNED-PAYLOAD"
 _SKEW_S: Final = 15 * 60
 _EXPIRY_LIMIT_S: Final = 7 * 24 * 3600
-HINT: Final = 'run `eval "$(python -m local_test env)"` in the shell of this client'
 _QUERY_SERVICES: Final = ("s3", "iam", "sts", "monitoring")  # they answer in XML
 
 

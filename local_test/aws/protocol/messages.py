@@ -6,12 +6,12 @@ seconds since the epoch. This module words faults as the service does, and shape
 
 import base64
 import datetime as dt
+import html
 import json
 import uuid
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, NoReturn
-from xml.sax import saxutils
 
 from local_test.requests import shapes
 from local_test.requests.shapes import Fault, Path
@@ -252,7 +252,7 @@ def answer(service: str, operation: str, result: Mapping[str, Any] | None) -> Re
 def refuse_as_xml(error: AwsError, service: str) -> Reply:
     """Make the answer of an error of S3, or of a service of the older query protocol."""
     request_id = str(uuid.uuid4())
-    code, message = saxutils.escape(error.code), saxutils.escape(error.message)
+    code, message = html.escape(error.code), html.escape(error.message, quote=False)
     inner = f"<Code>{code}</Code><Message>{message}</Message>"
     document = f"<Error>{inner}<RequestId>{request_id}</RequestId></Error>"
     if service != "s3":

@@ -56,7 +56,7 @@ class Play:
     def __init__(self, **members: Any) -> None:
         self.now_s = 600_030.0  # half a minute into a minute
         self.backend = CloudWatchBackend("us-east-1", "1" * 12)
-        self.alarms = Alarms(self.backend, lambda: self.now_s)
+        self.alarms = Alarms(lambda: self.backend, lambda: self.now_s)
         self.put(**members)
 
     def put(self, name: str = "x", **members: Any) -> None:

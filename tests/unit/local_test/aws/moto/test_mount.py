@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import io
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -15,6 +17,7 @@ from local_test.aws.account.settings import Settings
 from local_test.aws.account.store import Store
 from local_test.aws.moto.mount import Services
 from local_test.aws.protocol.messages import AwsError
+from tests.support import ROOT
 
 ACCOUNT = "000000000002"
 
@@ -25,6 +28,27 @@ def services(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Servic
     store = Store(tmp_path / "state.sqlite")
     yield Services(store, tmp_path / "objects", Settings(account=ACCOUNT))
     store.close()
+
+
+def test_moto_is_imported_when_something_needs_it_or_when_it_had_state(tmp_path: Path) -> None:
+    program = f"""
+import pathlib, sys
+from local_test.aws.account.settings import Settings
+from local_test.aws.account.store import Store
+from local_test.aws.moto.mount import Services
+directory = pathlib.Path({str(tmp_path)!r})
+services = Services(Store(directory / "state.sqlite"), directory / "objects", Settings())
+services.alarms.evaluate()
+services.find_secret("nobody's")
+print("moto" in sys.modules)
+services.publish_metrics("any", [])
+print("moto" in sys.modules)
+"""
+    for expected in ("False\nTrue\n", "True\nTrue\n"):
+        done = subprocess.run(
+            [sys.executable, "-c", program], cwd=ROOT, stdout=subprocess.PIPE, text=True, check=True
+        )
+        assert done.stdout == expected
 
 
 def ask(services: Services, service: str, **form: str) -> tuple[str, bytes]:
