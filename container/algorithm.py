@@ -31,7 +31,7 @@ from typing import Any, Final, Generic, Protocol, TypeVar
 
 from container import contract, hyperparameters
 from container.data import set_names
-from container.errors import PlatformError, UserError
+from container.errors import PlatformError, UserError, describe_absence
 from container.hyperparameters import Rule, field
 
 __all__ = ["Algorithm", "Job", "PlatformError", "Stop", "UserError", "field"]
@@ -141,7 +141,9 @@ def load(path: Path) -> Algorithm:
     sys.path.insert(0, str(path.parent))
     specification = importlib.util.spec_from_file_location(path.stem, path)
     if specification is None or specification.loader is None or not path.is_file():
-        raise UserError(f"no algorithm was found at {path}; expected a Python file")
+        if not path.exists():
+            raise UserError(describe_absence(path))
+        raise UserError(f"{path} is not a Python file; name the file of an algorithm")
     module = importlib.util.module_from_spec(specification)
     sys.modules[path.stem] = module
     specification.loader.exec_module(module)

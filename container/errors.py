@@ -6,7 +6,9 @@ collects them and raises once: `UserError.from_faults`. Any other exception that
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
+from pathlib import Path
 
 
 class UserError(Exception):
@@ -32,3 +34,22 @@ class RequestError(Exception):
         """`status` is a 4xx code, or 503 if the only fault is that there are too many requests."""
         super().__init__(message)
         self.status = status
+
+
+def describe_absence(place: str | Path) -> str:
+    """Return one sentence about a path that does not exist; every command uses it.
+
+    It names the first part of the path that is missing, and entries with similar names.
+    """
+    import difflib
+
+    path = Path(place)
+    text = f"{path} does not exist"
+    missing = next(part for part in (path, *path.parents) if part.parent.is_dir())
+    if missing != path:
+        text += f": {missing} is missing"
+    _, folders, files = next(os.walk(missing.parent), ("", [], []))
+    near = difflib.get_close_matches(missing.name, [*folders, *files], n=3)
+    if near:
+        text += f"; did you mean {' or '.join(str(missing.parent / name) for name in near)}?"
+    return text

@@ -19,6 +19,7 @@ from typing import Any, Final
 from container import algorithm as algorithms
 from container import contract, hyperparameters
 from container.algorithm import Algorithm
+from container.developer import name_command
 from container.errors import UserError
 from container.hyperparameters import Rule
 
@@ -148,7 +149,7 @@ def _describe_type(hint: Any, rule: Rule) -> tuple[str, dict[str, Any]]:
 def main(argv: Sequence[str]) -> int:
     """Run `describe` and return its exit code."""
     parser = argparse.ArgumentParser(
-        prog="python -m container describe",
+        prog=name_command("describe"),
         description="Describe an algorithm as SageMaker's API expects it.",
     )
     parser.add_argument(
@@ -169,17 +170,18 @@ def main(argv: Sequence[str]) -> int:
     try:
         algorithm = algorithms.load(options.file) if options.file else bundled()
     except UserError as error:
-        print(error, file=sys.stderr)
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+    except Exception as error:  # noqa: BLE001 - whatever the user's file raises
+        print(f"error: {options.file}: {type(error).__name__}: {error}", file=sys.stderr)
         return 1
     if options.what == "help":
         print(hyperparameters.format_table(algorithm.hyperparameters), end="")
         return 0
-    described: Any
-    if options.what == "algorithm":
-        described = describe_algorithm(algorithm, options.image)
-    elif options.what == "tuning":
-        described = describe_tuning(algorithm)
-    else:
-        described = describe_metrics(algorithm)
-    print(json.dumps(described, indent=2))
+    describe = {
+        "algorithm": lambda found: describe_algorithm(found, options.image),
+        "tuning": describe_tuning,
+        "metrics": describe_metrics,
+    }
+    print(json.dumps(describe[options.what](algorithm), indent=2))
     return 0

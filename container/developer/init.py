@@ -14,9 +14,9 @@ from pathlib import Path
 from typing import Final
 
 import container
+from container.developer import IS_PACKAGE, name_command
 from container.developer.doctor import next_command
 
-_ROOT: Final = Path(container.__file__).parents[1]
 _TEMPLATES: Final = Path(__file__).with_name("templates")
 KINDS: Final = {
     "script": ("common", "script", "handlers"),
@@ -89,7 +89,7 @@ def _copy(folders: Iterable[str], directory: Path, metric: str, gate: str) -> li
 def _name_commands(directory: Path) -> dict[str, str]:
     """Return the commands of the README: of a checkout, or of the package, within the project."""
     path = shlex.quote(str(directory))
-    if (_ROOT / "byo.py").is_file() and not (_ROOT / "pyproject.toml").is_file():
+    if IS_PACKAGE:
         return {
             "byo": "byo",
             "doctor": "byo doctor",
@@ -107,7 +107,7 @@ def _name_commands(directory: Path) -> dict[str, str]:
 def main(argv: Sequence[str]) -> int:
     """Run `init` and return its exit code."""
     parser = argparse.ArgumentParser(
-        prog="python -m container init",
+        prog=name_command("init"),
         description="Write a minimal project that trains and serves.",
     )
     parser.add_argument("directory", type=Path, help="where to write the project")
@@ -126,10 +126,10 @@ def main(argv: Sequence[str]) -> int:
         else:
             files = write(options.directory, options.kind or "script", options.ci)
     except FileExistsError as error:
-        print(f"nothing was written: {error} would be overwritten", file=sys.stderr)
+        print(f"name another directory: {error} would be overwritten", file=sys.stderr)
         return 1
     except OSError as error:
-        print(f"{options.directory} cannot be written: {error}", file=sys.stderr)
+        print(f"cannot write {options.directory}: {error.strerror}", file=sys.stderr)
         return 1
     for path in files:
         print(path)

@@ -137,7 +137,8 @@ def unpack_model(model: Path, stack: ExitStack) -> Path:
             members = archive.list_members(packed, archives[0].stat().st_size)
             archive.unpack(packed, members, scratch)
     except (tarfile.TarError, EOFError, ValueError, zlib.error) as error:
-        raise UserError(f"{archives[0]} cannot be unpacked: {error}") from error
+        reason = str(error).partition("\n")[0] + archive.explain(archives[0])
+        raise UserError(f"{archives[0]} cannot be unpacked: {reason}") from error
     except OSError as error:
         raise PlatformError(f"{archives[0]} cannot be unpacked into {scratch}: {error}") from error
     return scratch

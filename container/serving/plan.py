@@ -34,7 +34,7 @@ WORKER_BYTES = 40 * 2**20
 _MASTER_BYTES = 56 * 2**20
 _MODEL_MEMORY = 3
 _SLOW_DECODER = (
-    "rows of CSV and JSON are decoded by Python, at about half the rate: with a C compiler, "
+    "Python decodes rows of CSV and JSON, at about half the rate: with a C compiler, "
     f"`{sys.executable} -m container.serving.bodies.rows` builds the fast decoder"
 )
 

@@ -102,7 +102,7 @@ class ContainerOptions:
 
     image: str | None = option(None, "Run this image in Docker.")
     program: str = option(
-        OWN_PROGRAM, "Run this command as a process, with `train` or `serve` added at its end."
+        OWN_PROGRAM, "Run this command as a process; a job or server adds `train` or `serve` to it."
     )
     base_dir: bool = flag(
         "Set SAGEMAKER_BASE_DIR instead of mounting a private /opt/ml.", "--base-dir"
@@ -181,8 +181,11 @@ class DataOptions:
 
     @property
     def channels(self) -> dict[str, str]:
-        """The data by channel."""
-        return parse_pairs("--channel", self.channel)
+        """The data by channel. Raises: UserError if one is empty, which would be this directory."""
+        pairs = parse_pairs("--channel", self.channel)
+        if not all(pairs.values()):
+            raise UserError(f"--channel {self.channel} has no path; write NAME=PATH")
+        return pairs
 
     @property
     def hyperparameters(self) -> dict[str, str]:

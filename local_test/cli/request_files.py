@@ -4,9 +4,8 @@ import json
 from pathlib import Path
 from typing import Any
 
-from container.errors import UserError
+from container.errors import UserError, describe_absence
 from local_test.cli import terminal
-from local_test.data.local_objects import describe_absence
 from local_test.data.record_formats import unite
 from local_test.requests.endpoint_requests import EndpointRequests
 from local_test.requests.validation import ValidRequest

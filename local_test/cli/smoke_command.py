@@ -14,6 +14,7 @@ from container.errors import UserError
 from local_test.cli import endpoint_commands, request_files, terminal
 from local_test.cli.options import JOBS, ContainerOptions, ContentType, DataOptions, with_groups
 from local_test.cli.samples import digits, project
+from local_test.data.local_objects import check_presence
 from local_test.endpoints.endpoint import Endpoint
 from local_test.jobs.processing import ProcessingJob
 from local_test.jobs.training import TrainingJob
@@ -127,7 +128,7 @@ def smoke(
         handwritten = digits.write(JOBS / "digits")
         channels = channels or {"training": str(handwritten.training)}
         test = test or str(handwritten.test)
-    payload = _read_body(body, handwritten)
+    payload = _read_inputs(test, body, handwritten)
     trial = Trial(shorthand.make_name("smoke"), container)
     model = trial.train(channels, data.hyperparameters)
     if evaluation:
@@ -141,7 +142,10 @@ def smoke(
     return int(answer.status != 200)
 
 
-def _read_body(body: Path | None, handwritten: digits.Digits | None) -> bytes:
+def _read_inputs(test: str | None, body: Path | None, handwritten: digits.Digits | None) -> bytes:
+    """Return the body of the request. Raises: UserError, before a job, if a file is missing."""
+    if test:
+        check_presence(test)
     if body is None:
         assert handwritten is not None  # noqa: S101 - there is no body, so digits were written
         return handwritten.test_rows()[0][1].encode()

@@ -1,13 +1,12 @@
 """Files on this disk as objects: what the prefix of a `file://` URI lists."""
 
-import difflib
 import os
 import stat
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
-from container.errors import UserError
+from container.errors import UserError, describe_absence
 
 _KEY_BYTES: Final = 1024  # the longest key of S3
 _INPUTS: Final = ("InputDataConfig", "ProcessingInputs", "TransformInput")
@@ -75,28 +74,6 @@ def check_presence(place: str) -> None:
     path = Path(start).expanduser()
     if not path.exists() and next(list_files(str(path.absolute())), None) is None:
         raise UserError(describe_absence(path))
-
-
-def describe_absence(place: str | Path) -> str:
-    """Return one sentence about a path that does not exist; every command uses it.
-
-    It names the first part of the path that is missing, and entries with similar names.
-    """
-    path = Path(place)
-    text = f"{path} does not exist"
-    missing = path
-    while not missing.parent.is_dir() and missing.parent != missing:
-        missing = missing.parent
-    if missing != path:
-        text += f": {missing} is missing"
-    try:
-        names = [entry.name for entry in missing.parent.iterdir()]
-    except OSError:
-        return text
-    near = difflib.get_close_matches(missing.name, names, n=3)
-    if near:
-        text += f"; did you mean {' or '.join(str(missing.parent / name) for name in near)}?"
-    return text
 
 
 def _match(entries: Sequence[os.DirEntry[str]], stem: str) -> Sequence[os.DirEntry[str]]:

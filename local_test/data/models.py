@@ -34,7 +34,7 @@ def deliver(container: Mapping[str, Any], directory: Path, *, is_truncated: bool
         storage.fetch(uri, packed)
         if is_truncated:
             os.truncate(packed, packed.stat().st_size // 2)
-        _unpack(packed, directory)
+        _unpack(packed, uri.removeprefix("file://"), directory)
         packed.unlink()
         return
     channels.deliver(storage.list_objects(uri), directory)
@@ -59,18 +59,18 @@ def check_presence(container: Mapping[str, Any]) -> None:
     raise UserError(f"Could not find model data at {uri}{near}.")
 
 
-def _unpack(source: Path, target: Path) -> None:
-    """Unpack an archive as CreateModel does (OUT-6)."""
+def _unpack(source: Path, name: str, target: Path) -> None:
+    """Unpack an archive that the user knows as `name`, as CreateModel does (OUT-6)."""
     try:
         with tarfile.open(source, "r:gz", tarinfo=archive.Member) as tar:
             members = archive.list_members(tar, source.stat().st_size)
             wrong = [member.name for member in members if not archive.is_harmless(member)]
             if wrong:
                 raise UserError(
-                    f"{source} holds links, special files or paths that lead out of it, which "
+                    f"{name} holds links, special files or paths that lead out of it, which "
                     f"CreateModel refuses (OUT-6): {', '.join(wrong[:5])}"
                 )
             archive.unpack(tar, members, target)
     except (tarfile.TarError, OSError) as error:
-        message = f"{source} is not a complete tar.gz archive: {error}{archive.explain(source)}"
+        message = f"{name} is not a complete tar.gz archive: {error}{archive.explain(source)}"
         raise UserError(message) from error

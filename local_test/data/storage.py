@@ -17,9 +17,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO, Final, NoReturn
 
-from container.errors import UserError
+from container.errors import UserError, describe_absence
 from local_test.data.atomic_file import replacing
-from local_test.data.local_objects import describe_absence, list_files, name_below
+from local_test.data.local_objects import list_files, name_below
 
 _FICLONE: Final = 0x40049409
 

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Final
 
+from container.developer import name_command
 from container.developer.doctor import (
     dockerfile,
     image,
@@ -16,7 +17,7 @@ from container.developer.doctor import (
     source_code,
 )
 from container.developer.doctor.finding import Finding
-from container.errors import UserError
+from container.errors import UserError, describe_absence
 from container.training.user_script import find
 
 SCHEMA: Final = 1
@@ -30,7 +31,7 @@ _IMAGE_NAME: Final = re.compile(r"[a-z0-9][a-zA-Z0-9._/:@-]*")
 def main(argv: Sequence[str]) -> int:
     """Run `doctor` and return its exit code: 1 if there is an error."""
     parser = argparse.ArgumentParser(
-        prog="python -m container doctor",
+        prog=name_command("doctor"),
         description="Report what is wrong with a project, model archive, Dockerfile or image.",
     )
     parser.add_argument(
@@ -94,7 +95,7 @@ def _examine(path: Path) -> Iterator[Finding]:
     elif _IMAGE_NAME.fullmatch(str(path)):
         yield from image.examine(str(path))
     else:
-        yield Finding("error", f"{path} does not exist")
+        yield Finding("error", describe_absence(path))
 
 
 def _examine_directory(directory: Path) -> Iterator[Finding]:

@@ -11,7 +11,7 @@ from typing import Final
 from container.developer.doctor.finding import Finding
 
 _CHECKOUT: Final = Path(__file__).parents[3]
-_SETUP: Final = "local_test/setup.sh docker/requirements-"
+_SETUP: Final = "local_test/setup.sh docker/requirements-local.txt"
 _HARNESS: Final = ("typer", "botocore")
 
 
@@ -19,11 +19,6 @@ def examine(checkout: Path = _CHECKOUT) -> Iterator[Finding]:
     """Examine what `local_test smoke` needs."""
     if not (checkout / "local_test/setup.sh").is_file():
         return
-    missing = _list_missing(_HARNESS)
+    missing = ", ".join(name for name in _HARNESS if importlib.util.find_spec(name) is None)
     if missing:
-        text = f"local_test needs {missing}, not installed here; run {_SETUP}local.txt"
-        yield Finding("warning", text)
-
-
-def _list_missing(packages: tuple[str, ...]) -> str:
-    return ", ".join(name for name in packages if importlib.util.find_spec(name) is None)
+        yield Finding("warning", f"local_test needs {missing}, not installed here; run {_SETUP}")

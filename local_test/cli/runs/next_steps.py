@@ -5,9 +5,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final
 
-from container.errors import UserError
+from container.errors import UserError, describe_absence
 from local_test.cli.options import COMMAND, JOBS
-from local_test.data.local_objects import describe_absence
 from local_test.jobs.result import JobResult
 from local_test.requests.shorthand import PROGRAM_IMAGE
 from local_test.runs import run_files

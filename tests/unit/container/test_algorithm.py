@@ -120,7 +120,7 @@ def test_file_that_is_no_algorithm_is_told_everything_at_once(tmp_path: Path) ->
         "'a-b'",
     ):
         assert part in str(caught.value)
-    with pytest.raises(UserError, match="no algorithm was found at"):
+    with pytest.raises(UserError, match=r"other.py does not exist"):
         algorithm.load(tmp_path / "other.py")
 
 
@@ -228,3 +228,15 @@ def test_description_is_a_command(what: str, capsys: pytest.CaptureFixture[str])
     assert describe.main([str(FILE), "--as", what, "--image", "byo"]) == 0
     assert capsys.readouterr().out
     assert describe.main(["no-such-file.py"]) == 1
+
+
+def test_what_a_users_file_raises_is_one_sentence(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "mine.py"
+    for text, kind in (("if 1:\n        x = 1\n\ty = 2\n", "TabError"), ("a = b\n", "NameError")):
+        path.write_text(text)
+        assert describe.main([str(path)]) == 1
+        told = capsys.readouterr().err
+        assert told.startswith(f"error: {path}: {kind}: ")
+        assert told.count("\n") == 1

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from container import contract
+from container import contract, developer
 from container.developer import init
 
 COMMON = {"Dockerfile", "README.md", "data/numbers.csv", "request.csv"} | {
@@ -53,8 +53,11 @@ def test_readme_names_the_project_and_quotes_its_path(tmp_path: Path) -> None:
 def test_readme_of_a_package_is_for_the_command_byo_within_the_project(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    (tmp_path / "byo.py").touch()
-    monkeypatch.setattr(init, "_ROOT", tmp_path)
+    monkeypatch.setattr(init, "IS_PACKAGE", True)
+    monkeypatch.setattr(developer, "IS_PACKAGE", True)
+    with pytest.raises(SystemExit):
+        init.main(["--help"])
+    assert capsys.readouterr().out.startswith("usage: byo init ")
     assert init.main([str(tmp_path / "mine"), "--kind", "torch"]) == 0
     assert capsys.readouterr().out.endswith(f"\nnext: cd {tmp_path}/mine && byo smoke\n")
     text = (tmp_path / "mine/README.md").read_text()

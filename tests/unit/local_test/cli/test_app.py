@@ -90,6 +90,31 @@ def test_a_wrong_path_has_one_wording_in_every_command(
     assert {path.name for path in (tmp_path / "jobs").glob("*")} <= {"digits"}  # no job began
 
 
+@pytest.mark.parametrize(
+    ("arguments", "reason"),
+    [
+        (("train", "-c", "training="), "--channel ['training='] has no path; write NAME=PATH"),
+        (("train", "--j-k", "3"), "--j-k; a hyperparameter is written -p NAME=VALUE; see --help"),
+        (("smoke", "--test", "/no/test"), "/no/test does not exist: /no is missing"),
+    ],
+)
+def test_what_is_wrong_on_the_command_line_is_found_before_a_job(
+    arguments: Sequence[str], reason: str, tmp_path: Path
+) -> None:
+    code, last = run(tmp_path / "jobs", *arguments)
+    assert code == 2
+    assert last.endswith(reason)
+    assert {path.name for path in (tmp_path / "jobs").glob("*")} <= {"digits"}
+
+
+def test_a_damaged_model_is_named_as_the_user_named_it(tmp_path: Path) -> None:
+    model = tmp_path / "model.tar.gz"
+    model.write_text("no archive")
+    code, last = run(tmp_path / "jobs", "serve", "--model", str(model))
+    assert code == 2
+    assert last == f"error: {model} is not a complete tar.gz archive: not a gzip file"
+
+
 def test_a_misspelt_command_is_one_sentence_with_the_nearest(tmp_path: Path) -> None:
     assert run(tmp_path, "trian") == (
         2,
