@@ -94,7 +94,7 @@ def _show_backlog(account: Account, record: Endpoint) -> dict[str, str]:
     count = int(found.get("ApproximateBacklogSize", 0))
     age_s = found.get("ApproximateAgeOfOldestRequest", 0.0)
     return {
-        "Answers": config["OutputConfig"]["S3OutputPath"],
+        "Output path": config["OutputConfig"]["S3OutputPath"],
         "Backlog": f"{count}, the oldest for {age_s:.0f} s" if count else "0",
     }
 

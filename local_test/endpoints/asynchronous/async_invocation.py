@@ -126,7 +126,8 @@ class AsyncInvocations:
         except (UserError, RequestError) as error:
             if isinstance(error, VariantError):
                 is_busy = error.status == HTTPStatus.SERVICE_UNAVAILABLE
-                if is_busy and self._backlog.put_back(accepted):
+                is_left = self._links.journal.is_closing
+                if is_busy and (self._backlog.put_back(accepted) or is_left()):
                     return None
                 if error.status == HTTPStatus.FAILED_DEPENDENCY:
                     tally.note_silence(self._links.count, error, time.perf_counter() - begun_s)

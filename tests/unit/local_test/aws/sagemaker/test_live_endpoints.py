@@ -12,6 +12,7 @@ from local_test.aws.account.account import Account
 from local_test.aws.account.kinds import ENDPOINT
 from local_test.aws.sagemaker import live_endpoints
 from local_test.endpoints.rollouts.guard import RollbackError, RollbackFailedError
+from local_test.requests.endpoint_requests import EndpointRequests
 
 
 def make_requests(config: str) -> dict[str, Any]:
@@ -160,3 +161,15 @@ def test_a_local_aws_that_is_stopping_leaves_the_deployment_to_the_next(
     _, record = change(account)
     assert (record["EndpointStatus"], record["_deployment"]) == ("Updating", DEPLOYMENT)
     assert "FailureReason" not in record
+
+
+def test_an_endpoint_without_an_instance_comes_back_and_is_updated() -> None:
+    requests: Any = make_requests("old")
+    requests["models"]["m"]["ExecutionRoleArn"] = "arn:aws:iam::000000000000:role/x"
+    (variant,) = requests["config"]["ProductionVariants"]
+    variant["InitialInstanceCount"] = 0
+    made = live_endpoints._make_requests("e", requests)  # noqa: SLF001 - no process starts
+    made.validate()
+    assert made.config["ProductionVariants"] == [variant]
+    with pytest.raises(UserError, match="InitialInstanceCount"):
+        EndpointRequests(made.models, made.config, made.endpoint).validate()

@@ -10,9 +10,10 @@ from typing import Any
 
 import pytest
 
+from container.errors import RequestError
 from local_test.endpoints.asynchronous.accepted import Accepted, Journal
 from local_test.endpoints.asynchronous.async_invocation import AsyncQueues, Links
-from local_test.endpoints.invocation import Answer
+from local_test.endpoints.invocation import Answer, VariantError
 
 HEADERS = {
     "X-Amzn-SageMaker-Inference-Id": "i",
@@ -96,3 +97,20 @@ def test_what_a_process_left_is_answered_by_the_next(tmp_path: Path) -> None:
     found = {str(path.relative_to(tmp_path)): path.read_bytes() for path in tmp_path.rglob("*.out")}
     assert found == {"old/0.out": b"00", "old/1.out": b"11", "new/2.out": b"22"}
     assert journal.kept == {}
+
+
+def test_a_request_that_no_instance_took_is_left_to_the_next_process(tmp_path: Path) -> None:
+    journal = KeptJournal()
+    asked = threading.Event()
+
+    def refuse(*_: object) -> Answer:
+        asked.set()
+        journal.is_over = True
+        raise VariantError(RequestError(503, "no server is healthy"), "one", "")
+
+    queues = AsyncQueues(Links(refuse, journal=journal))
+    queues.find(make_config(tmp_path)).submit(b"1", {})
+    assert asked.wait(60)
+    queues.close()
+    assert len(journal.kept) == 1
+    assert list(tmp_path.rglob("*.out")) == []
