@@ -126,7 +126,8 @@ def main(argv: Sequence[str]) -> int:
         else:
             files = write(options.directory, options.kind or "script", options.ci)
     except FileExistsError as error:
-        print(f"name another directory: {error} would be overwritten", file=sys.stderr)
+        said = f"nothing was written: {error} would be overwritten; name another directory"
+        print(said, file=sys.stderr)
         return 1
     except OSError as error:
         print(f"cannot write {options.directory}: {error.strerror}", file=sys.stderr)

@@ -12,9 +12,10 @@ from pathlib import Path
 def list_children(pid: int) -> list[int]:
     """Return the IDs of the processes that `pid` started, or adopted, and that still exist."""
     children: list[int] = []
-    for path in Path(f"/proc/{pid}/task").glob("*/children"):
-        with contextlib.suppress(OSError):
-            children += map(int, path.read_text(encoding="ascii").split())
+    with contextlib.suppress(OSError):  # it may end while it is read
+        for path in Path(f"/proc/{pid}/task").glob("*/children"):
+            with contextlib.suppress(OSError):
+                children += map(int, path.read_text(encoding="ascii").split())
     return children
 
 

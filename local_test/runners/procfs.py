@@ -35,9 +35,10 @@ def list_descendants(pid: int) -> list[int]:
     """Return a process and all that descend from it; without /proc only the process itself."""
     pids = [pid]
     for parent in pids:
-        for path in Path(f"/proc/{parent}/task").glob("*/children"):  # of each of its threads
-            with contextlib.suppress(OSError):
-                pids += map(int, path.read_text(encoding="ascii").split())
+        with contextlib.suppress(OSError):  # it may end while it is read
+            for path in Path(f"/proc/{parent}/task").glob("*/children"):  # of each of its threads
+                with contextlib.suppress(OSError):
+                    pids += map(int, path.read_text(encoding="ascii").split())
     return pids
 
 
