@@ -45,7 +45,7 @@ def describe_absence(place: str | Path) -> str:
 
     path = Path(place)
     text = f"{path} does not exist"
-    missing = next(part for part in (path, *path.parents) if part.parent.is_dir())
+    missing = next((part for part in (path, *path.parents) if part.parent.is_dir()), path)
     if missing != path:
         text += f": {missing} is missing"
     _, folders, files = next(os.walk(missing.parent), ("", [], []))

@@ -24,7 +24,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[1]
 SOURCES = ("container", "local_test", "docker")
 LIMITS = {
-    "lines": 72_900,
+    "lines": 72_950,
     "modules over 300 lines": 7,
     "modules over 400 lines": 0,
     "modules in the largest folder": 12,

@@ -119,9 +119,14 @@ def _explain(error: Exception) -> str | None:
     if hasattr(error, "format_message"):
         # a usage error of the command-line library, which does not export the class
         text = error.format_message().rstrip(".") or "no command is given"
-        if "No such option" in text and sys.argv[1] in ("train", "tune", "smoke", "conform"):
+        is_near = text.endswith("?")
+        if (
+            "No such option" in text
+            and not is_near
+            and sys.argv[1] in ("train", "tune", "smoke", "conform")
+        ):
             text += "; a hyperparameter is written -p NAME=VALUE"
-        separator = " " if text.endswith("?") else "; "
+        separator = " " if is_near else "; "
         return f"{text}{separator}see --help"
     if isinstance(error, OSError):
         return _explain_refusal(error)

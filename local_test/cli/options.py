@@ -183,8 +183,8 @@ class DataOptions:
     def channels(self) -> dict[str, str]:
         """The data by channel. Raises: UserError if one is empty, which would be this directory."""
         pairs = parse_pairs("--channel", self.channel)
-        if not all(pairs.values()):
-            raise UserError(f"--channel {self.channel} has no path; write NAME=PATH")
+        for name in [name for name, path in pairs.items() if not path]:
+            raise UserError(f"--channel {name}= has no path; write {name}=PATH")
         return pairs
 
     @property

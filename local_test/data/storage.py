@@ -229,7 +229,7 @@ def _split_s3(uri: str) -> tuple[str, str]:
     return parts.netloc, uri.removeprefix(f"s3://{parts.netloc}").removeprefix("/")
 
 
-_MISSING: Final = ("404", "NoSuchBucket", "NoSuchKey")  # S3's codes; HEAD answers have no others
+_MISSING: Final = ("404", "NoSuchKey")  # S3's codes; HEAD answers have no others
 
 
 @functools.cache
@@ -248,6 +248,8 @@ def _translating_errors(uri: str) -> Iterator[None]:
         yield
     except (botocore.exceptions.ClientError, botocore.exceptions.BotoCoreError) as error:
         code = getattr(error, "response", {}).get("Error", {}).get("Code", "")
+        if code == "NoSuchBucket":
+            raise UserError(f"s3://{_split_s3(uri)[0]} does not exist") from error
         if code in _MISSING:
             raise UserError(f"{uri} does not exist") from error
         message = f"{uri}: {error} (the environment sets the credentials and AWS_ENDPOINT_URL_S3)"

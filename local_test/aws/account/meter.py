@@ -168,6 +168,8 @@ class Meter:
         """
         now = time.time()
         with self._lock:
+            if self._levels and now - self._levels[-1][0] > window_s / 2:
+                self._levels.clear()  # it was not given for a while
             self._levels.append((now, level))
             while len(self._levels) > 1 and self._levels[1][0] <= now - window_s:
                 self._levels.popleft()

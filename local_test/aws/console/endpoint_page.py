@@ -75,7 +75,7 @@ def _describe_pending(live: LiveEndpoint | None) -> dict[str, Any]:
         "variants": [
             {
                 "name": row["VariantName"],
-                "model": models[row["VariantName"]],
+                "model": models.get(row["VariantName"], ""),
                 "weight": f"{row['CurrentWeight']:g}",
                 "started": row["CurrentInstanceCount"],
                 "wanted": row.get("DesiredInstanceCount", 0),

@@ -193,6 +193,8 @@ class Services:
 
     def find_function(self, arn: str) -> dict[str, Any] | None:
         """Return a function of Lambda, or None."""
+        if self._made is None:
+            return None
         from moto.awslambda.exceptions import UnknownFunctionException  # noqa: PLC0415 - takes 1 s
         from moto.awslambda.models import lambda_backends  # noqa: PLC0415 - takes 1 s
 

@@ -46,7 +46,10 @@ def _publish_backlog(
     values = backlogs.measure(account, name)
     now_s = time.time()
     last_s, last = published.get(name, (0.0, {}))
-    if not values or (values == last and now_s - last_s < _MINUTE_S):
+    if not values:
+        published.pop(name, None)
+        return
+    if values == last and now_s - last_s < _MINUTE_S:
         return
     published[name] = (now_s, values)
     dimensions = [{"Name": "EndpointName", "Value": name}]

@@ -47,7 +47,7 @@ class _Requests(EndpointRequests):
         """Validate them as they were before a variant was scaled to no instance (ASY-1)."""
         config = copy.deepcopy(self.config)
         for variant in config["ProductionVariants"]:
-            if variant.get("InitialInstanceCount") == 0:
+            if "AsyncInferenceConfig" in config and variant.get("InitialInstanceCount") == 0:
                 variant["InitialInstanceCount"] = 1
         return EndpointRequests.validate(replace(self, config=config))
 

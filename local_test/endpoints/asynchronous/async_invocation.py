@@ -99,6 +99,8 @@ class AsyncInvocations:
             return
         try:
             self._finish(accepted, outcome, tally)
+        except Exception as error:  # noqa: BLE001 - nobody else reads what this thread raises
+            traceback.print_exception(error, file=sys.stderr)
         finally:
             self._backlog.finish(accepted)
 

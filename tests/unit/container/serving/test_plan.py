@@ -118,6 +118,6 @@ def test_a_slow_decoder_is_logged_once(
     settings = server_settings.Settings(multi_model=True)
     with caplog.at_level(logging.WARNING):
         plan.make(contract.Layout(tmp_path), {}, settings, 1)
-    lines = [record.getMessage() for record in caplog.records if "decoded by" in record.msg]
+    lines = [record.getMessage() for record in caplog.records if "Python decodes" in record.msg]
     assert len(lines) == (not is_compiled)
     assert all(f"`{sys.executable} -m container.serving.bodies.rows`" in line for line in lines)

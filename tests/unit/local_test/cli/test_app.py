@@ -93,7 +93,7 @@ def test_a_wrong_path_has_one_wording_in_every_command(
 @pytest.mark.parametrize(
     ("arguments", "reason"),
     [
-        (("train", "-c", "training="), "--channel ['training='] has no path; write NAME=PATH"),
+        (("train", "-c", "training="), "--channel training= has no path; write training=PATH"),
         (("train", "--j-k", "3"), "--j-k; a hyperparameter is written -p NAME=VALUE; see --help"),
         (("smoke", "--test", "/no/test"), "/no/test does not exist: /no is missing"),
     ],

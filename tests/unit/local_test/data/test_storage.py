@@ -83,7 +83,7 @@ def test_a_document_in_s3_names_only_what_is_in_s3() -> None:
             storage.check_reference("s3://bucket/manifest", uri)
 
 
-@pytest.mark.parametrize("uri", ["s3://nowhere/key", "s3://here/key"])
+@pytest.mark.parametrize("uri", ["s3://here/key", "s3://here/folder/key"])
 def test_what_is_not_in_s3_does_not_exist(
     uri: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -96,4 +96,6 @@ def test_what_is_not_in_s3_does_not_exist(
             with pytest.raises(UserError) as refusal:
                 read(uri)
             assert str(refusal.value) == f"{uri} does not exist"
+        with pytest.raises(UserError, match=r"^s3://nowhere does not exist$"):
+            storage.store_bytes(b"1", "s3://nowhere/key")
     storage._s3.cache_clear()  # noqa: SLF001 - this client is

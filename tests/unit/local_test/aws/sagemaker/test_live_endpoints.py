@@ -168,6 +168,9 @@ def test_an_endpoint_without_an_instance_comes_back_and_is_updated() -> None:
     requests["models"]["m"]["ExecutionRoleArn"] = "arn:aws:iam::000000000000:role/x"
     (variant,) = requests["config"]["ProductionVariants"]
     variant["InitialInstanceCount"] = 0
+    with pytest.raises(UserError, match="InitialInstanceCount"):  # it answers at once, or never
+        live_endpoints._make_requests("e", requests).validate()  # noqa: SLF001 - as below
+    requests["config"]["AsyncInferenceConfig"] = {"OutputConfig": {"S3OutputPath": "s3://b/out"}}
     made = live_endpoints._make_requests("e", requests)  # noqa: SLF001 - no process starts
     made.validate()
     assert made.config["ProductionVariants"] == [variant]
