@@ -101,8 +101,8 @@ def _examine_module(path: Path, local: set[str], *, has_requirements: bool) -> I
         return
     missing = sorted(itertools.filterfalse(_is_installed, _list_imports(tree) - local))
     if missing and not has_requirements:
-        text = f"{path} imports {', '.join(missing)}, which are not installed here and are not in"
-        yield Finding("warning", f"{text} a requirements.txt: does the image install them?")
+        text = f"{path} imports {', '.join(missing)}: not installed here, nor in a requirements.txt"
+        yield Finding("warning", f"{text}; list what the image does not install")
     functions = {node.name: node for node in tree.body if isinstance(node, _FUNCTION_KINDS)}
     if path.name == "inference.py":
         yield from _examine_handlers(path, functions)

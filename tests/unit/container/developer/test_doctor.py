@@ -38,7 +38,7 @@ def test_new_project_is_healthy(tmp_path: Path, kind: str) -> None:
         (
             "train.py",
             "import no_such_package_anywhere",
-            "imports no_such_package_anywhere, which are not installed",
+            "imports no_such_package_anywhere: not installed here, nor in a requirements.txt",
         ),
         ("train.sh", "#!/bin/sh\r\necho\r\n", "Windows line ends"),
         ("train.sh", "echo", "does not begin with #!"),
