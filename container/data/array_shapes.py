@@ -46,8 +46,8 @@ def flatten_labels(labels: NDArray[Any], name: str, shape: tuple[int, ...]) -> N
         labels = labels.reshape(len(labels))
     if labels.ndim != 1 or len(shape) < 2 or len(labels) != shape[0]:
         raise UserError(
-            f"{name} has the shape {list(shape)} and its labels {list(labels.shape)}; "
-            "expected one label per image"
+            f"{name} has the shape {list(shape)} and its labels {list(labels.shape)}; expected one "
+            "label per image, a number or text; save labels.argmax(axis=1) if they are one-hot"
         )
     return labels
 

@@ -4,6 +4,7 @@ Rules of this file: nothing here changes a set or ends a job; a doubt is a line 
 what was found and what to do. A rule may miss a fault, and has to be silent about ordinary sets.
 """
 
+import collections
 import contextlib
 import re
 import unicodedata
@@ -158,6 +159,9 @@ def find_header_doubts(pixels: Sequence[str]) -> list[str]:
             "bundled trainer learns pictures, and for a table you write a program of your own: "
             "python -m container init --kind script DIRECTORY"
         )
+    name, count = collections.Counter(pixels).most_common(1)[0]
+    if 1 < count < len(pixels):
+        doubts.append(f"{count} columns are called {name!r}; each is a pixel, so remove a copy")
     numbers = [tuple(map(int, _DIGITS.findall(name))) for name in pixels]
     is_numbered = numbers[0] and len(set(map(len, numbers))) == 1
     if is_numbered and numbers != sorted(numbers):

@@ -56,7 +56,9 @@ def describe(name: str, lines: Sequence[bytes], options: Options, first: Table |
     names = tuple(fields)
     header = line
     rows = _split_sample(lines[is_header:], separator)
-    if not is_header:
+    if is_header:
+        _find_named(name, names, options.label_column)  # two labels also look like a table
+    else:
         names = tuple(f"column {i + 1}" for i in range(len(fields)))
         header = b""
         _refuse_first_row(name, rows, first)

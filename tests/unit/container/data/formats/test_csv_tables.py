@@ -178,6 +178,23 @@ def test_pixels_that_are_not_in_the_order_of_their_numbers_draw_a_warning(
 @pytest.mark.parametrize(
     ("header", "is_doubted"),
     [
+        ("label,p0,p1,p1,p2", True),
+        ("label,p0,p1,p2,p3", False),
+        ("label,pixel,pixel,pixel,pixel", False),
+        ("label,,,,", False),
+    ],
+)
+def test_two_pixels_of_one_name_draw_a_warning(
+    header: str, is_doubted: bool, tmp_path: Path
+) -> None:
+    (tmp_path / "rows.csv").write_text(f"{header}\n1,2,3,4,99\n2,2,3,4,99\n")
+    text = "\n".join(loading.load(tmp_path).notes)
+    assert ("2 columns are called 'p1'; each is a pixel" in text) == is_doubted
+
+
+@pytest.mark.parametrize(
+    ("header", "is_doubted"),
+    [
         ("label,age,sex,rooms,floors", True),
         ("label,age,sex,rooms,x4", True),
         ("label,p0,p1,p2,p3", False),
@@ -199,6 +216,17 @@ def test_two_columns_of_the_name_are_refused(header: str, tmp_path: Path) -> Non
         load(tmp_path, f"{header}\n{LAST}")
     assert load(tmp_path, f"{header}\n{LAST}", "5") == (7, 9)
     assert load(tmp_path, f"{header.swapcase()}\n{LAST}", "-1") == (7, 9)
+
+
+@pytest.mark.parametrize("row", ["1,1,7", "cat,cat,7", "cat,dog,7", "1,cat,7"])
+@pytest.mark.parametrize("role", ["train", "test"])
+def test_two_columns_of_the_name_are_found_before_what_they_do_to_the_others(
+    row: str, role: str, tmp_path: Path
+) -> None:
+    (tmp_path / "rows.csv").write_text(f"label,label,p0\n{row}\n{row}\n")
+    classes = (1, 2) if role == "test" else None
+    with pytest.raises(UserError, match=r"2 columns called 'label'; set label_column.*: 1, 2"):
+        loading.load(tmp_path, Options(role=role, classes=classes))
 
 
 def test_bad_rows_of_a_later_file_are_counted_and_no_table(tmp_path: Path) -> None:

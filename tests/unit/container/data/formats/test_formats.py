@@ -180,7 +180,10 @@ IMAGES = np.arange(48, dtype=np.uint8).reshape(3, 4, 4)
         ({"x": IMAGES, "y": [1, 2]}, "one label per image"),
         ({"x": IMAGES, "y": 3}, "one label per image"),
         ({"x": 3, "y": [1, 2, 3]}, "one label per image"),
-        ({"x": IMAGES, "y": [[1, 0], [0, 1], [1, 0]]}, "one label per image"),
+        (
+            {"x": IMAGES, "y": [[1, 0], [0, 1], [1, 0]]},
+            "its labels [3, 2]; expected one label per image, a number or text; save labels.argmax",
+        ),
         (
             {"x": IMAGES.astype(int) - 1, "y": [1, 2, 3]},
             "image 0: a pixel is not a whole number from 0 to 255",
