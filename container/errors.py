@@ -2,13 +2,20 @@
 
 A message says what is wrong, what was found and what is possible. Code that can find several faults
 collects them and raises once: `UserError.from_faults`. Any other exception that escapes is a bug.
+The functions word what many messages name: paths, and commands as the user types them.
 """
 
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Final
+
+_ROOT: Final = Path(__file__).parents[1]
+IS_PACKAGE: Final = (_ROOT / "byo.py").is_file() and not (_ROOT / "pyproject.toml").is_file()
+_DEVELOPER_COMMANDS: Final = ("init", "doctor", "describe")
 
 
 class UserError(Exception):
@@ -53,3 +60,25 @@ def describe_absence(place: str | Path) -> str:
     if near:
         text += f"; did you mean {' or '.join(str(missing.parent / name) for name in near)}?"
     return text
+
+
+def name_command(command: str) -> str:
+    """Return what a user types for a command, in a package, a checkout or an image.
+
+    Messages name every command by it; its options may follow it.
+    """
+    if IS_PACKAGE:
+        return f"byo {command}"
+    if command.partition(" ")[0] in _DEVELOPER_COMMANDS:
+        return f"python -m container {command}"
+    return f"python -m local_test {command}"
+
+
+def name_installation(extra: str) -> str:
+    """Return what a user types to install an extra of the package."""
+    if not IS_PACKAGE:
+        return "local_test/setup.sh docker/requirements-local.txt"
+    install = "pip install"
+    if Path(sys.prefix, "pipx_metadata.json").is_file():
+        install = "pipx runpip byo-sagemaker install"
+    return f"{install} 'byo-sagemaker[{extra}]'"

@@ -15,6 +15,8 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 
+from container.errors import name_command
+
 _NUMBERED_CLASSES: Final = 100
 _FEW_IMAGES: Final = 20
 _NAMES_SHOWN: Final = 3
@@ -157,7 +159,7 @@ def find_header_doubts(pixels: Sequence[str]) -> list[str]:
         doubts.append(
             f"the columns {', '.join(words[:_NAMES_SHOWN])} look like those of a table; the "
             "bundled trainer learns pictures, and for a table you write a program of your own: "
-            "python -m container init --kind script DIRECTORY"
+            + name_command("init --kind script DIRECTORY")
         )
     name, count = collections.Counter(pixels).most_common(1)[0]
     if 1 < count < len(pixels):

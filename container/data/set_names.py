@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Final
 
-from container.errors import UserError
+from container.errors import UserError, name_command
 
 _ROLES: Final = {
     **dict.fromkeys(("train", "training", "trn"), "training"),
@@ -83,5 +83,5 @@ def advise(directory: Path, names: Iterable[str], expected: str) -> str:
     return (
         f"{', '.join(sets)} below {directory} are sets of images and not {expected}; make each one "
         "a channel of its own (in S3, by a prefix that ends in it), such as "
-        f"python -m local_test train {' '.join(channels)}"
+        + name_command(f"train {' '.join(channels)}")
     )

@@ -19,8 +19,7 @@ from typing import Any, Final
 from container import algorithm as algorithms
 from container import contract, hyperparameters
 from container.algorithm import Algorithm
-from container.developer import name_command
-from container.errors import UserError
+from container.errors import UserError, name_command
 from container.hyperparameters import Rule
 
 _CONTENT_TYPES: Final = ("application/json", "text/csv", "application/x-npy")

@@ -14,8 +14,9 @@ from pathlib import Path
 from typing import Final
 
 import container
-from container.developer import IS_PACKAGE, name_command
+from container import errors
 from container.developer.doctor import next_command
+from container.errors import name_command
 
 _TEMPLATES: Final = Path(__file__).with_name("templates")
 KINDS: Final = {
@@ -89,19 +90,10 @@ def _copy(folders: Iterable[str], directory: Path, metric: str, gate: str) -> li
 def _name_commands(directory: Path) -> dict[str, str]:
     """Return the commands of the README: of a checkout, or of the package, within the project."""
     path = shlex.quote(str(directory))
-    if IS_PACKAGE:
-        return {
-            "byo": "byo",
-            "doctor": "byo doctor",
-            "path": ".",
-            "next": f"cd {path} && byo smoke",
-        }
-    return {
-        "byo": "python -m local_test",
-        "doctor": "python -m container doctor",
-        "path": path,
-        "next": f"the commands in {path}/README.md",
-    }
+    names = {"byo": name_command("").rstrip(), "doctor": name_command("doctor")}
+    if errors.IS_PACKAGE:
+        return {**names, "path": ".", "next": f"cd {path} && {name_command('smoke')}"}
+    return {**names, "path": path, "next": f"the commands in {path}/README.md"}
 
 
 def main(argv: Sequence[str]) -> int:

@@ -20,7 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from container.artifact import Artifact
-from container.errors import PlatformError
+from container.errors import PlatformError, name_installation
 
 _BLOCK_IMAGES: Final = 32
 _TENSORFLOW_BLOCK_IMAGES: Final = 1024  # bounds the memory of a request
@@ -100,7 +100,7 @@ def _load_litert() -> Any:
     except ModuleNotFoundError as error:
         raise PlatformError(
             f"a model of the bundled network needs LiteRT, which is not here ({error}); on your "
-            "machine run: pip install 'byo-sagemaker[trainer]'"
+            f"machine run: {name_installation('trainer')}"
         ) from error
 
 

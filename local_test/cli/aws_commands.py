@@ -15,12 +15,12 @@ from typing import Annotated, Any, Final
 
 import typer
 
-from container.errors import PlatformError, UserError
+from container.errors import PlatformError, UserError, name_command
 from local_test import container_files, proxies
 from local_test.aws.account.settings import Settings
 from local_test.aws.process import installation, keys
 from local_test.cli import extras
-from local_test.cli.options import COMMAND, JOBS, flag, option, split_command, with_groups
+from local_test.cli.options import JOBS, flag, option, split_command, with_groups
 
 _READY_LIMIT_S: Final = 60
 _CHECKOUT = Path(__file__).resolve().parents[2]
@@ -88,7 +88,10 @@ def up(
     home = find_directory(directory)
     settings = _load_settings(home, options.list_changes())
     if (running := installation.find_running(home)) is not None:
-        _say(f"already up: {running.url}, data in {home}; to change its options, run `down` first")
+        stop = name_command("down")
+        _say(
+            f"already up: {running.url}, data in {home}; to change its options, first run `{stop}`"
+        )
         return 0
     if foreground:
         from local_test.aws.process import host  # noqa: PLC0415 - slow to import
@@ -101,7 +104,7 @@ def up(
     )
     for warning in _ask(running)["warnings"]:
         _say(f"warning: {warning}")
-    _say(f'point any AWS client of this shell at it: eval "$({COMMAND} env)"')
+    _say(f'point any AWS client of this shell at it: eval "$({name_command("env")})"')
     return 0
 
 
@@ -120,7 +123,8 @@ def _load_settings(home: Path, changes: dict[str, object]) -> Settings:
         raise UserError.from_faults("cannot start the local AWS with these settings", faults)
     if not settings.working_directory:
         settings = replace(settings, working_directory=str(_CHECKOUT))
-    return replace(settings, jobs_directory=str(JOBS.absolute()), command=COMMAND)
+    command = name_command("").rstrip()
+    return replace(settings, jobs_directory=str(JOBS.absolute()), command=command)
 
 
 def _doubt_region(name: str) -> str:
@@ -174,7 +178,8 @@ def down(
     if jobs and not force:
         names = ", ".join(jobs[:5])
         raise UserError(
-            f"{len(jobs)} job(s) running: {names}; wait for them, or stop them with `down --force`"
+            f"{len(jobs)} job(s) running: {names}; wait for them, or stop them with "
+            f"`{name_command('down --force')}`"
         )
     os.kill(running.pid, signal.SIGTERM)
     while installation.is_running(home):
@@ -219,7 +224,7 @@ def env(directory: Directory = None) -> int:
     home = find_directory(directory)
     running = installation.find_running(home)
     if running is None:
-        raise UserError(f"no local AWS is running in {home}; start it with `{COMMAND} up`")
+        raise UserError(f"no local AWS is running in {home}; start it with `{name_command('up')}`")
     region = installation.load_settings(home).region
     variables = {
         **installation.client_environment(running.url, region, keys.load(home)),
@@ -239,7 +244,9 @@ def purge(
     """Delete all data of the local AWS, which must be down: buckets, jobs, endpoints, logs."""
     home = find_directory(directory)
     if installation.is_running(home):
-        raise UserError(f"the local AWS in {home} is running; stop it with `down` first")
+        raise UserError(
+            f"the local AWS in {home} is running; stop it with `{name_command('down')}` first"
+        )
     if not home.exists():
         _say(f"nothing to delete: {home} does not exist")
         return 0

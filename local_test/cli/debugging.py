@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from container.errors import UserError
+from container.errors import UserError, name_command
 from local_test.cli import extras, terminal
 from local_test.cli.options import ContainerOptions, check_port, flag, option
 from local_test.endpoints.server import Limits
@@ -55,7 +55,7 @@ class DebugOptions:
         if container.image is not None:
             raise UserError(
                 "--debug runs a program as a process; leave out --image, or use the dev container "
-                "that `python -m container init` writes"
+                f"that `{name_command('init')}` writes"
             )
         _check_free(self.debug)
         runner = container.make_runner(self._wrap)

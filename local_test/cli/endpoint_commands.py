@@ -18,11 +18,10 @@ from typing import Annotated
 import typer
 
 from container import contract
-from container.errors import PlatformError, UserError
+from container.errors import PlatformError, UserError, name_command
 from local_test.cli import reloading, request_files, terminal
 from local_test.cli.debugging import DebugOptions
 from local_test.cli.options import (
-    COMMAND,
     JOBS,
     ContainerOptions,
     RequestOptions,
@@ -284,5 +283,5 @@ def _find_url(name: str | None) -> str:
     problem = "name an endpoint with --endpoint"
     if name is not None:
         problem = f"endpoint {name!r} is not running"
-    names = ", ".join(running) or f"none (start one with `{COMMAND} serve`)"
+    names = ", ".join(running) or f"none (start one with `{name_command('serve')}`)"
     raise UserError(f"{problem}; running are: {names}")

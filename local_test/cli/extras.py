@@ -4,12 +4,9 @@ The base package has what the harness needs. TensorFlow, moto and Optuna are ext
 """
 
 import importlib.util
-import sys
-from pathlib import Path
 from typing import Final
 
-from container.errors import UserError
-from local_test.cli.options import IS_CHECKOUT
+from container.errors import UserError, name_installation
 
 EXTRAS: Final = {
     "tensorflow": "trainer",
@@ -33,18 +30,11 @@ def explain(library: str | None) -> str | None:
     name = (library or "").partition(".")[0]
     if name not in EXTRAS:
         return None
-    return f"{_PURPOSES[name]} needs {name}, which is not installed; run {_name_command(name)}"
+    install = name_installation(EXTRAS[name])
+    return f"{_PURPOSES[name]} needs {name}, which is not installed; run {install}"
 
 
 def require(library: str) -> None:
     """Check that a library is installed. Raises: UserError with the command that installs it."""
     if importlib.util.find_spec(library) is None:
         raise UserError(explain(library) or library)
-
-
-def _name_command(library: str) -> str:
-    if IS_CHECKOUT:
-        return "local_test/setup.sh docker/requirements-local.txt"
-    is_pipx = Path(sys.prefix, "pipx_metadata.json").is_file()
-    install = "pipx runpip byo-sagemaker install" if is_pipx else "pip install"
-    return f"{install} 'byo-sagemaker[{EXTRAS[library]}]'"

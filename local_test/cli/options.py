@@ -23,8 +23,6 @@ from local_test.runners.interface import Runner
 CHECKOUT: Final = Path(__file__).resolve().parents[2]
 """The directory of `container` and `local_test`: a checkout, or an environment's packages."""
 IS_CHECKOUT: Final = (CHECKOUT / "pyproject.toml").is_file()
-COMMAND: Final = "python -m local_test" if IS_CHECKOUT else "byo"
-"""What users type to start a command, for messages."""
 JOBS: Final = Path(
     os.environ.get("LOCAL_TEST_JOBS") or (CHECKOUT if IS_CHECKOUT else Path.cwd()) / "jobs"
 )

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Final, Literal
 
-from container.errors import PlatformError, UserError
+from container.errors import PlatformError, UserError, name_command
 from local_test.remote import drivers
 from local_test.remote.access import Account, list_all
 from local_test.remote.refusals import explaining, find_code, has_code, ignoring, is_missing
@@ -70,7 +70,7 @@ def _check_role(account: Account, plan: Plan) -> Iterator[Finding]:
     with explaining(), ignoring(is_missing) as missing:
         found = account.client("iam").get_role(RoleName=name)["Role"]
     if missing:
-        text = f"the account has no role {name}; `byo aws role --create` creates it"
+        text = f"the account has no role {name}; `{name_command('aws role --create')}` creates it"
         yield Finding("role", "fault", text)
         return
     document = found["AssumeRolePolicyDocument"]
@@ -79,7 +79,7 @@ def _check_role(account: Account, plan: Plan) -> Iterator[Finding]:
     if "sagemaker.amazonaws.com" in _list_services(document):
         yield Finding("role", "ok", plan.role)
     else:
-        text = f"{plan.role} does not trust sagemaker.amazonaws.com; see `byo aws role`"
+        text = f"{plan.role} does not trust sagemaker.amazonaws.com; `{name_command('aws role')}`"
         yield Finding("role", "fault", text)
 
 

@@ -4,7 +4,7 @@ import datetime as dt
 from collections.abc import Callable, Mapping
 from typing import Any, Final
 
-from container.errors import PlatformError, UserError
+from container.errors import PlatformError, UserError, name_command
 from local_test.remote.refusals import explaining, ignoring, is_missing, is_repeated, says_exists
 
 _CLOCK_SKEW: Final = dt.timedelta(seconds=60)
@@ -49,6 +49,8 @@ def create(
                     undo()
         except (UserError, PlatformError):
             reason = str(error) or "interrupted"
-            message = f"{reason}; {name} may exist: `byo aws delete {name}` deletes it"
+            message = (
+                f"{reason}; {name} may exist: `{name_command('aws delete')} {name}` deletes it"
+            )
             raise UncertainError(message) from error
         raise

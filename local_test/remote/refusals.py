@@ -5,7 +5,7 @@ import re
 from collections.abc import Callable, Iterator
 from typing import Final
 
-from container.errors import PlatformError, UserError
+from container.errors import PlatformError, UserError, name_command
 
 _EXPIRED: Final = frozenset({"ExpiredToken", "ExpiredTokenException", "RequestExpired"})
 _UNKNOWN_KEY: Final = frozenset(
@@ -170,7 +170,10 @@ def _explain_answer(error: Exception) -> str:
             _BAD_SIGNATURE,
             f"AWS refuses the signature ({code}); check the secret key and this machine's clock",
         ),
-        (_DENIED, f"these credentials may not call {operation}: {said}; see `byo aws role`"),
+        (
+            _DENIED,
+            f"these credentials may not call {operation}: {said}; see `{name_command('aws role')}`",
+        ),
         (
             _THROTTLED,
             f"AWS still throttles {operation} after several attempts; try again in some minutes",

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-from container.errors import UserError
+from container.errors import UserError, name_command
 from local_test.requests import variant_rules
 from local_test.requests.model_containers import list_containers
 from local_test.requests.validation import ValidRequest, validate
@@ -57,7 +57,7 @@ class EndpointRequests:
         if shared and not self.has_components:
             raise UserError(
                 f"variant {', '.join(shared)} has no ModelName: it is for inference components, "
-                "which only the local AWS (`up`) has; name a model"
+                f"which only the local AWS (`{name_command('up')}`) has; name a model"
             )
         names = [item["ModelName"] for item in variants if "ModelName" in item]
         missing = [name for name in names if name not in self.models]

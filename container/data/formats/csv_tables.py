@@ -10,11 +10,11 @@ from typing import Final
 from container.data.doubts import find_header_doubts
 from container.data.formats.csv_text import explain_charset, find_separator, split_fields
 from container.data.formats.parts import LABEL_COLUMN, Options, Shape
-from container.errors import UserError
+from container.errors import UserError, name_command
 
 TABLE_ADVICE: Final = (
     "the bundled trainer learns pictures: a label and one pixel (0-255) per column; for a table of "
-    "other values write a program of your own: python -m container init --kind script DIRECTORY"
+    f"other values write a program of your own: {name_command('init --kind script DIRECTORY')}"
 )
 QUOTED_EXAMPLE: Final = '"cat, black",0,255'
 _ENDS: Final = {"first": 0, "last": -1}

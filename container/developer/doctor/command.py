@@ -7,7 +7,6 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Final
 
-from container.developer import name_command
 from container.developer.doctor import (
     dockerfile,
     image,
@@ -17,7 +16,7 @@ from container.developer.doctor import (
     source_code,
 )
 from container.developer.doctor.finding import Finding
-from container.errors import UserError, describe_absence
+from container.errors import UserError, describe_absence, name_command
 from container.training.user_script import find
 
 SCHEMA: Final = 1

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from container import machine
-from container.errors import PlatformError
+from container.errors import PlatformError, name_installation
 from container.training.settings import Settings
 
 _BFLOAT16_FLAGS = ("avx512_bf16", "amx_bf16")
@@ -184,7 +184,7 @@ def import_tensorflow() -> None:
         raise PlatformError(
             "the bundled network needs TensorFlow, which is not here; bring a program, train in an "
             "image with FRAMEWORK=tensorflow that is not the target `serve`, or on your machine "
-            "run: pip install 'byo-sagemaker[trainer]'"
+            f"run: {name_installation('trainer')}"
         ) from error
 
 

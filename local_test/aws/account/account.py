@@ -10,6 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from container.errors import name_command
 from local_test.aws.account.logs import LogStore
 from local_test.aws.account.meter import Meter
 from local_test.aws.account.metric_files import MetricFiles
@@ -72,7 +73,7 @@ class Account:
             message = (
                 f"The account-level service limit '{usage}' is {self._max_instances} Instances, "
                 f"with current utilization of {used} Instances and a request delta of {wanted} "
-                "Instances. In the local AWS, `up --max-instances` sets this limit."
+                f"Instances. Here `{name_command('up --max-instances')}` sets this limit."
             )
             raise AwsError("ResourceLimitExceeded", message)
 

@@ -15,7 +15,9 @@ from dataclasses import dataclass
 from typing import Any, Final
 from urllib.parse import unquote
 
-HINT: Final = 'run `eval "$(python -m local_test env)"` in the shell of this client'
+from container.errors import name_command
+
+HINT: Final = f'run `eval "$({name_command("env")})"` in the shell of this client'
 _SCOPE: Final = re.compile(r"([^/]+)/([0-9]{8})/([a-z0-9-]+)/([a-z0-9-]+)/aws4_request")
 _TIME: Final = re.compile(r"[0-9]{8}T[0-9]{6}Z")
 

@@ -43,5 +43,5 @@ def load(directory: Path) -> Key:
     try:
         return Key(**json.loads(path.read_text(encoding="utf-8")))
     except (OSError, ValueError, TypeError, RecursionError) as error:
-        message = f"cannot read {path}: {error}; `down`, delete it, and `up` makes another"
+        message = f"cannot read {path}: {error}; delete it, and start the local AWS again"
         raise PlatformError(message) from error

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from container.errors import UserError
+from container.errors import UserError, name_command
 from local_test.cli import terminal
 from local_test.cli.options import Command, Group, flag, option, with_groups
 from local_test.cli.remote.remote_options import AccountOptions, say_where
@@ -152,8 +152,8 @@ def clean(options: DeletionOptions) -> int:
 
 def _check(name: str, resources: list[Resource]) -> list[Resource]:
     if not resources:
-        message = f"nothing that --on aws made has the name {name!r}; `byo aws ls` lists the names"
-        raise UserError(message)
+        listing = name_command("aws ls")
+        raise UserError(f"nothing that --on aws made has the name {name!r}; `{listing}` lists them")
     return resources
 
 

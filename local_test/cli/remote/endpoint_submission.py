@@ -5,9 +5,8 @@ from typing import NoReturn
 
 import typer
 
-from container.errors import PlatformError, UserError
+from container.errors import PlatformError, UserError, name_command
 from local_test.cli import terminal
-from local_test.cli.options import COMMAND
 from local_test.cli.remote.remote_options import RemoteOptions
 from local_test.cli.remote.submission import Submission, begin, interruptible, wants_to_leave
 from local_test.remote.creation import UncertainError
@@ -32,7 +31,7 @@ def serve(requests: EndpointRequests, options: RemoteOptions, *, print_request: 
         try:
             endpoint.start()
             if options.detach:
-                terminal.say(f"`{COMMAND} aws delete {name}` deletes it")
+                terminal.say(f"`{name_command('aws delete')} {name}` deletes it")
                 print(name)
                 return 0
             endpoint.wait(lambda status, reason: terminal.mark("bold", status, reason))
@@ -46,7 +45,7 @@ def serve(requests: EndpointRequests, options: RemoteOptions, *, print_request: 
             failure = str(ended)
         except KeyboardInterrupt:
             if wants_to_leave(name):
-                terminal.say(f"{name} goes on; `{COMMAND} aws delete {name}` deletes it")
+                terminal.say(f"{name} goes on; `{name_command('aws delete')} {name}` deletes it")
                 raise typer.Exit(130) from None
             failure = ""
         except (UserError, PlatformError) as error:
@@ -79,8 +78,12 @@ def _rewrite(submission: Submission, requests: EndpointRequests) -> EndpointRequ
     )
 
 
+def _doubt(name: str) -> str:
+    return f"{name} may still run: `{name_command('aws delete')} {name}` deletes it"
+
+
 def _delete(endpoint: RemoteEndpoint) -> None:
-    hint = f"{endpoint.name} may still run: `{COMMAND} aws delete {endpoint.name}` deletes it"
+    hint = _doubt(endpoint.name)
     try:
         terminal.say(f"deleting {endpoint.name}")
         endpoint.delete()
@@ -96,7 +99,7 @@ def _give_up(endpoint: RemoteEndpoint, error: UserError | PlatformError) -> NoRe
     try:
         endpoint.delete()
     except (UserError, PlatformError):
-        end = f"{endpoint.name} may still run: `{COMMAND} aws delete {endpoint.name}` deletes it"
+        end = _doubt(endpoint.name)
     else:
         end = f"nothing of {endpoint.name} is left"
     if isinstance(error, UncertainError):

@@ -11,9 +11,9 @@ from typing import Any, Final, NoReturn
 
 import typer
 
-from container.errors import PlatformError, UserError
+from container.errors import PlatformError, UserError, name_command
 from local_test.cli import terminal
-from local_test.cli.options import COMMAND, JOBS, JobRequestOptions
+from local_test.cli.options import JOBS, JobRequestOptions
 from local_test.cli.remote.remote_options import RemoteOptions, say_where
 from local_test.data import storage
 from local_test.jobs.result import JobResult, check_name
@@ -146,7 +146,7 @@ def run(
     """
     _start(submission.account, job, model)
     if options.detach:
-        terminal.say(f"{started}; `{COMMAND} aws stop {job.name}` stops it")
+        terminal.say(f"{started}; `{name_command('aws stop')} {job.name}` stops it")
         print(job.name)
         return None
     return _follow(job, started)
@@ -176,7 +176,9 @@ def _start(account: Account, job: RemoteJob, model: Mapping[str, Any] | None) ->
             with explaining():
                 undo()
         except (UserError, PlatformError) as error:
-            terminal.complain(f"{error}; the model {name} stays: `byo aws delete {name}`")
+            terminal.complain(
+                f"{error}; the model {name} stays: `{name_command('aws delete')} {name}`"
+            )
         raise
 
 
@@ -224,7 +226,7 @@ def _follow(job: RemoteJob, started: str) -> JobResult:
         return job.follow()
     except KeyboardInterrupt:
         if wants_to_leave(job.name):
-            terminal.say(f"{job.name} goes on; `{COMMAND} aws stop {job.name}` stops it")
+            terminal.say(f"{job.name} goes on; `{name_command('aws stop')} {job.name}` stops it")
             raise typer.Exit(130) from None
     except (UserError, PlatformError) as error:
         _give_up(job, error)
@@ -238,8 +240,12 @@ def _follow(job: RemoteJob, started: str) -> JobResult:
     except (UserError, PlatformError) as error:
         _give_up(job, error)
     except KeyboardInterrupt:
-        terminal.complain(f"{job.name} may still run: `{COMMAND} aws stop {job.name}` stops it")
+        terminal.complain(_doubt(job.name))
         raise
+
+
+def _doubt(name: str) -> str:
+    return f"{name} may still run: `{name_command('aws stop')} {name}` stops it"
 
 
 def wants_to_leave(name: str) -> bool:
@@ -261,7 +267,7 @@ def _give_up(job: RemoteJob, error: UserError | PlatformError) -> NoReturn:
     try:
         job.stop()
     except (UserError, PlatformError):
-        end = f"{job.name} may still run: `{COMMAND} aws stop {job.name}` stops it"
+        end = _doubt(job.name)
     else:
         end = f"{job.name} is being stopped"
     raise type(error)(f"{error}; {end}") from error

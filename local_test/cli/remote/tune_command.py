@@ -6,11 +6,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
-from container.errors import UserError
+from container.errors import UserError, name_command
 from local_test.cli import request_files, terminal
 from local_test.cli.job_commands import TrainingFields
 from local_test.cli.options import (
-    COMMAND,
     JOBS,
     ContainerOptions,
     DataOptions,
@@ -100,8 +99,8 @@ def tune(
             print(json.dumps(fields, indent=2))
             return 0
         raise UserError(
-            f"tuning jobs run on AWS; add --on aws. With `{COMMAND} up`, the local AWS takes its "
-            "place: docs/aws.md says how"
+            f"tuning jobs run on AWS; add --on aws. With `{name_command('up')}`, the local AWS "
+            "takes its place: docs/aws.md says how"
         )
     remote.refuse(container, {})
     groups = list_instances(fields)
@@ -183,5 +182,5 @@ def _report(result: JobResult, fields: Mapping[str, Any], artifact: str, *, as_j
     image = fields.get("TrainingJobDefinition", {}).get("AlgorithmSpecification", {})
     if name := image.get("TrainingImage"):
         model = shlex.quote(artifact)
-        terminal.say(f"next: {COMMAND} serve --image {shlex.quote(name)} --model {model}")
+        terminal.say(f"next: {name_command('serve')} --image {shlex.quote(name)} --model {model}")
     return code

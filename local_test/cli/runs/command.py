@@ -11,10 +11,10 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from container.errors import UserError
+from container.errors import UserError, name_command
 from container.user_packages.masking import hide_secrets
 from local_test.cli import aws_commands, terminal
-from local_test.cli.options import COMMAND, JOBS, Command, Group
+from local_test.cli.options import JOBS, Command, Group
 from local_test.cli.runs import comparison, page, selection
 from local_test.cli.runs.comparison import Comparison, Row
 from local_test.runs import run_files
@@ -66,7 +66,7 @@ def list_runs(
         print(json.dumps([run.describe() for run in shown], indent=2))
         return 0
     if not shown:
-        terminal.say(f"no runs in {JOBS}; `{COMMAND} train` makes one")
+        terminal.say(f"no runs in {JOBS}; `{name_command('train')}` makes one")
         return 0
     _print(_tabulate_list(shown))
     if len(runs) > limit:
@@ -89,7 +89,9 @@ def compare(
     """Compare runs: parameters and metrics side by side; with --html also curves."""
     chosen = selection.choose(read_all(directory), names)
     if len(chosen) < 2:
-        raise UserError(f"a comparison needs two runs at least; `{COMMAND} runs` lists them")
+        raise UserError(
+            f"a comparison needs two runs at least; `{name_command('runs')}` lists them"
+        )
     compared = comparison.compare(chosen)
     if html is not None:
         title = f"Comparison of {len(chosen)} runs"

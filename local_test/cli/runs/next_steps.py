@@ -5,8 +5,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final
 
-from container.errors import UserError, describe_absence
-from local_test.cli.options import COMMAND, JOBS
+from container.errors import UserError, describe_absence, name_command
+from local_test.cli.options import JOBS
 from local_test.jobs.result import JobResult
 from local_test.requests.shorthand import PROGRAM_IMAGE
 from local_test.runs import run_files
@@ -26,9 +26,9 @@ def list_lines(result: JobResult) -> list[str]:
     model = run_files.find_model(result.description, result.directory).removeprefix("file://")
     if result.status == "Completed" and model:
         image = _find_image(result.description)
-        lines.append(f"next: {COMMAND} serve{image} --model {shlex.quote(model)}")
+        lines.append(f"next: {name_command('serve')}{image} --model {shlex.quote(model)}")
         if other := _find_other(result.directory):
-            lines.append(f"next: {COMMAND} runs compare {other} {result.directory.name}")
+            lines.append(f"next: {name_command('runs')} compare {other} {result.directory.name}")
     return lines
 
 

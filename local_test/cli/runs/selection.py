@@ -6,7 +6,7 @@ import re
 from collections.abc import Callable, Sequence
 from typing import Any, Final
 
-from container.errors import UserError
+from container.errors import UserError, name_command
 from local_test.runs.run_files import Run
 
 _CONDITION: Final = re.compile(r"([^<>=!~]+?)\s*(<=|>=|!=|=|<|>|~)\s*(.*)", re.DOTALL)
@@ -136,11 +136,9 @@ def _find(runs: Sequence[Run], name: str) -> Run:
     else:
         known = [run.name for run in runs]
         near = difflib.get_close_matches(name, known, n=3, cutoff=0.5) or known[:3]
-        hint = (
-            f"known runs include {', '.join(near)}"
-            if near
-            else "no job has run yet; `train` starts one"
-        )
+        hint = f"no job has run yet; `{name_command('train')}` starts one"
+        if near:
+            hint = f"known runs include {', '.join(near)}"
         message = f"unknown run {name!r}; {hint}"
     raise UserError(message)
 

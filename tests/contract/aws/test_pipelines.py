@@ -185,7 +185,7 @@ def test_a_lambda_step_is_refused_where_functions_do_not_run(aws: LocalAws) -> N
         RoleArn=aws.role,
         ClientRequestToken="n" * 32,
     )
-    assert (code, "`up --run-functions`" in message) == ("ValidationException", True)
+    assert (code, "up --run-functions`" in message) == ("ValidationException", True)
 
 
 def test_a_failed_execution_runs_again_from_where_it_failed(own_aws: LocalAws) -> None:

@@ -89,7 +89,10 @@ def test_all_is_well_and_each_statement_of_the_policy_is_needed(
         (
             "GetRole",
             answer(404, "NoSuchEntity"),
-            "fault    role: the account has no role mine; `byo aws role --create` creates it",
+            (
+                "fault    role: the account has no role mine; "
+                "`python -m local_test aws role --create` creates it"
+            ),
         ),
         ("GetRole", answer(403, "AccessDenied"), "unknown  role: these credentials may not call"),
         (

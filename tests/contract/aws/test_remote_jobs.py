@@ -159,7 +159,7 @@ CASES = {
         {"CreateTrainingJob": [DENIED]},
         2,
         "error: these credentials may not call CreateTrainingJob: no policy allows it; see "
-        "`byo aws role`",
+        "`python -m local_test aws role`",
     ),
     "interrupted": Case({"DescribeTrainingJob": [interrupt]}, 130, "stopping faulty"),
 }

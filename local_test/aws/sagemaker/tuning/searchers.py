@@ -8,7 +8,7 @@ import random
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from container.errors import UserError
+from container.errors import UserError, name_installation
 from local_test.aws.sagemaker.tuning.ranges import Range
 
 
@@ -72,7 +72,7 @@ class BayesianSearcher:
             import optuna  # noqa: PLC0415 - takes a second that the other strategies do not need
         except ModuleNotFoundError as error:
             raise UserError(
-                f"Bayesian tuning needs Optuna ({error}); pip install 'byo-sagemaker[tuning]', or "
+                f"Bayesian tuning needs Optuna ({error}); run {name_installation('tuning')}, or "
                 "choose Random, Grid or Hyperband"
             ) from error
 

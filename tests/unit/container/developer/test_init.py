@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from container import contract, developer
+from container import contract, errors
 from container.developer import init
 
 COMMON = {"Dockerfile", "README.md", "data/numbers.csv", "request.csv"} | {
@@ -53,8 +53,7 @@ def test_readme_names_the_project_and_quotes_its_path(tmp_path: Path) -> None:
 def test_readme_of_a_package_is_for_the_command_byo_within_the_project(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(init, "IS_PACKAGE", True)
-    monkeypatch.setattr(developer, "IS_PACKAGE", True)
+    monkeypatch.setattr(errors, "IS_PACKAGE", True)
     with pytest.raises(SystemExit):
         init.main(["--help"])
     assert capsys.readouterr().out.startswith("usage: byo init ")

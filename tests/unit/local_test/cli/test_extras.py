@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from container import errors
 from container.errors import UserError
 from local_test.cli import app, extras
 
@@ -16,7 +17,7 @@ def test_a_checkout_a_package_and_pipx_name_their_own_command(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     assert "local_test/setup.sh docker/requirements-local.txt" in str(extras.explain("moto"))
-    monkeypatch.setattr(extras, "IS_CHECKOUT", False)
+    monkeypatch.setattr(errors, "IS_PACKAGE", True)
     assert extras.explain("sklearn.datasets") == (
         "the example of handwritten digits, which is used without data of your own, needs sklearn, "
         "which is not installed; run pip install 'byo-sagemaker[trainer]'"

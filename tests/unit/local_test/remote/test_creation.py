@@ -83,5 +83,7 @@ def test_only_what_this_call_made_is_undone(
             create()
         assert type(caught.value) is raised
         if raised is UncertainError:
-            assert "; mine may exist: `byo aws delete mine` deletes it" in str(caught.value)
+            assert "; mine may exist: `python -m local_test aws delete mine` deletes it" in str(
+                caught.value
+            )
     assert calls == ["undone"] * undone

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any, Final
 from zipfile import BadZipFile, ZipFile
 
-from container.errors import PlatformError, UserError
+from container.errors import PlatformError, UserError, name_command
 from local_test import container_files
 from local_test.aws.account.account import Account
 from local_test.aws.account.kinds import FUNCTION_CALL
@@ -27,7 +27,10 @@ from local_test.runners.log_lines import LineSplitter
 from local_test.runners.process import ProcessRunner
 
 _PROGRAM: Final = Path(__file__).with_name("function_program.py")
-HINT: Final = "start the local AWS with `up --run-functions`, and functions run on this machine"
+HINT: Final = (
+    f"start the local AWS with `{name_command('up --run-functions')}`, and functions run on this "
+    "machine"
+)
 
 
 def call(account: Account, request: Mapping[str, Any]) -> dict[str, Any]:

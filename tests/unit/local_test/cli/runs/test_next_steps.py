@@ -8,7 +8,6 @@ from pathlib import Path
 import pytest
 
 from container.errors import UserError
-from local_test.cli.options import COMMAND
 from local_test.cli.runs import next_steps
 from local_test.jobs.result import JobResult
 from tests.unit.local_test.cli.runs.made import make_job
@@ -34,8 +33,8 @@ def test_report_model_and_comparison_follow_a_completed_job(jobs: Path) -> None:
 
     assert lines == [
         f"report: {directory}/hosts/algo-1/output/evaluation/report.html",
-        f"next: {COMMAND} serve --model /out/b/output/model.tar.gz",
-        f"next: {COMMAND} runs compare a b",
+        "next: python -m local_test serve --model /out/b/output/model.tar.gz",
+        "next: python -m local_test runs compare a b",
     ]
     assert Path(lines[0].removeprefix("report: ")).is_file()
 
@@ -47,7 +46,10 @@ def test_a_job_of_an_image_is_served_by_it(jobs: Path) -> None:
 
     lines = next_steps.list_lines(JobResult(description, directory, "Completed"))
 
-    assert f"next: {COMMAND} serve --image my-algorithm --model /out/a/output/model.tar.gz" in lines
+    assert (
+        "next: python -m local_test serve --image my-algorithm --model /out/a/output/model.tar.gz"
+        in lines
+    )
 
 
 def test_a_job_of_an_account_is_served_from_its_copy_on_this_disk(jobs: Path) -> None:
@@ -56,13 +58,13 @@ def test_a_job_of_an_account_is_served_from_its_copy_on_this_disk(jobs: Path) ->
     uri = "s3://bucket/byo/a/output/model.tar.gz"
     description["ModelArtifacts"] = {"S3ModelArtifacts": uri}
     (directory / "description.json").write_text(json.dumps(description))
-    assert f"next: {COMMAND} serve --model {uri}" in finish(directory)
+    assert f"next: python -m local_test serve --model {uri}" in finish(directory)
     assert next_steps.resolve_model("a") == uri
 
     copy = directory / "output/model.tar.gz"
     copy.parent.mkdir()
     copy.write_bytes(b"")
-    assert f"next: {COMMAND} serve --model {copy}" in finish(directory)
+    assert f"next: python -m local_test serve --model {copy}" in finish(directory)
     assert next_steps.resolve_model("a") == str(copy)
 
 

@@ -62,5 +62,5 @@ def test_a_missing_optuna_fails_the_tuning_job_with_a_remedy(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setitem(sys.modules, "optuna", None)
-    with pytest.raises(UserError, match=r"pip install 'byo-sagemaker\[tuning\]', or choose Random"):
+    with pytest.raises(UserError, match=r"requirements-local\.txt, or choose Random"):
         searchers.make_searcher({"Strategy": "Bayesian"}, [], 0, 0)

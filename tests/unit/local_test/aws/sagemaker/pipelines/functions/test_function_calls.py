@@ -110,7 +110,7 @@ def test_what_cannot_run_is_refused(
     with pytest.raises(AwsError, match=reason):
         call(account, **changes)
     monkeypatch.setattr(account, "runs_functions", False)
-    with pytest.raises(AwsError, match="`up --run-functions`"):
+    with pytest.raises(AwsError, match="up --run-functions`"):
         call(account)
 
 

@@ -1,0 +1,57 @@
+"""What many messages name: commands, as the user types them in a checkout and with the package."""
+
+from __future__ import annotations
+
+import ast
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+import byo
+from container import errors
+from tests.support import ROOT
+
+SPELLED_OUT = re.compile(
+    r"`byo |python -m (local_test|container) [a-z]"
+    r"|`(up|down|env|init|doctor|purge|train|serve|runs|smoke)[ `]"
+)
+ALLOWED = re.compile(
+    r"(usage: |^)python -m container (train|evaluate)"  # the image's own help
+    r"|is the output of `python -m local_test|only `up`|of `up`|`python -m container.* generates"
+    r"|`train` or `serve`|`train` and `serve`|the target `serve`"  # a container's arguments
+    r"|the Dockerfile of `init`"
+)
+
+
+def test_a_command_has_the_name_of_its_program(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert errors.name_command("up --port 1") == "python -m local_test up --port 1"
+    for name in byo.DEVELOPER_COMMANDS:
+        assert errors.name_command(name) == f"python -m container {name}"
+    monkeypatch.setattr(errors, "IS_PACKAGE", True)
+    assert errors.name_command("up --port 1") == "byo up --port 1"
+    assert errors.name_command("init") == "byo init"
+
+
+def list_texts(path: Path) -> Iterator[tuple[int, str]]:
+    """Yield the line and text of each string of a module that is not a docstring."""
+    statements = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Expr):
+            statements.add(node.value)
+        elif isinstance(node, ast.Constant) and node not in statements:
+            yield node.lineno, str(node.value)
+
+
+def test_no_message_spells_out_a_command_which_only_some_users_can_type() -> None:
+    found = []
+    for side in ("container", "local_test"):
+        for path in sorted((ROOT / side).rglob("*.py")):
+            if "templates" not in path.parts:
+                found += [
+                    f"{path.relative_to(ROOT)}:{line}: {text}"
+                    for line, text in list_texts(path)
+                    if SPELLED_OUT.search(ALLOWED.sub("", text))
+                ]
+    assert found == []
