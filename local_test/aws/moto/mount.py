@@ -16,9 +16,9 @@ import sys
 import threading
 import traceback
 from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
-from types import SimpleNamespace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qs
 
 import jinja2
@@ -32,6 +32,10 @@ from local_test.aws.moto.roles import Roles
 from local_test.aws.protocol.messages import AwsError, read_body
 from local_test.data import disk
 from local_test.data.disk import DiskError
+
+if TYPE_CHECKING:  # they import moto, which takes a second
+    from local_test.aws.moto.object_files import ObjectFiles
+    from local_test.aws.moto.snapshots.snapshots import Snapshots
 
 _ALLOWED = jinja2.Template(
     Path(__file__).with_name("assets").joinpath("simulate_principal_policy.xml").read_text("utf-8"),
@@ -52,6 +56,17 @@ class _ExactName(str):
 
     def capitalize(self) -> str:
         return self
+
+
+@dataclass(frozen=True)
+class _Moto:
+    """What this process has of moto once it is imported."""
+
+    application: Any
+    """moto's own WSGI application."""
+    objects: "ObjectFiles"
+    snapshots: "Snapshots"
+    cloudwatch: Any
 
 
 class Services:
@@ -75,21 +90,24 @@ class Services:
         self.notices = Notices(settings.account, settings.region, self._keeping)
         self._roles = Roles(self._account)
         self._lock = threading.Lock()
-        self._made: Any = None
+        self._made: _Moto | None = None
         if any((store.list(BACKEND), store.list(BUCKET), store.list(OBJECT))):
             self._made = self._make()
 
     @property
-    def _moto(self) -> Any:
+    def _moto(self) -> _Moto:
         with self._lock:
-            self._made = self._made or self._make()
+            if self._made is None:
+                known = len(self._store.warnings)
+                self._made = self._make()
+                for warning in self._store.warnings[known:]:  # the start has printed the others
+                    print(f"warning: {warning}", file=sys.stderr, flush=True)
             return self._made
 
     def _keeping(self) -> contextlib.AbstractContextManager[None]:
-        kept: contextlib.AbstractContextManager[None] = self._moto.snapshots.keeping()
-        return kept
+        return self._moto.snapshots.keeping()
 
-    def _make(self) -> SimpleNamespace:
+    def _make(self) -> _Moto:
         """Import moto, restore its state, and make what always exists."""
         from moto.cloudwatch.models import cloudwatch_backends  # noqa: PLC0415 - takes 1 s
         from moto.moto_server import werkzeug_app  # noqa: PLC0415 - as above
@@ -98,7 +116,7 @@ class Services:
         from local_test.aws.moto.snapshots.snapshots import Snapshots  # noqa: PLC0415 - as above
 
         region = self._settings.region
-        moto = SimpleNamespace(
+        moto = _Moto(
             application=werkzeug_app.DomainDispatcherApplication(werkzeug_app.create_backend_app),
             objects=ObjectFiles(self._ask, self._store, self._directory, self._account, region),
             snapshots=Snapshots(self._store, self._account),

@@ -32,17 +32,21 @@ class Notices:
 
     def publish(self, topic: str, message: str) -> None:
         """Publish a message. Raises: UserError if the topic does not exist or does not take it."""
+        try:
+            with self._keeping():
+                self._publish(topic, message)
+        except DiskError as error:
+            raise UserError(f"SNS does not publish to {topic}: {error}") from error
+
+    def _publish(self, topic: str, message: str) -> None:
+        """Publish a message once moto is there: two threads must not import it at a time."""
         from moto.core.exceptions import ServiceException  # noqa: PLC0415 - takes long to import
         from moto.sns.models import sns_backends  # noqa: PLC0415 - takes long to import
 
         try:
-            with self._keeping():
-                sns_backends[self._account][self._region].publish(message, arn=topic)
+            sns_backends[self._account][self._region].publish(message, arn=topic)
         except ServiceException as error:
-            text = f"SNS does not publish to {topic}: {error.message}"
-            raise UserError(text) from error
-        except DiskError as error:
-            raise UserError(f"SNS does not publish to {topic}: {error}") from error
+            raise UserError(f"SNS does not publish to {topic}: {error.message}") from error
 
     def send_event(self, kind: str, resources: Sequence[str], detail: Mapping[str, Any]) -> None:
         """Send an event to the targets of the rules that match it; faults go to the log."""

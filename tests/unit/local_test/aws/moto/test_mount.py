@@ -51,6 +51,16 @@ print("moto" in sys.modules)
         assert done.stdout == expected
 
 
+def test_what_a_late_import_finds_is_printed(
+    services: Services, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "objects").mkdir()
+    (tmp_path / "objects/orphan").touch()
+    services.publish_metrics("any", [])
+    services.publish_metrics("any", [])
+    assert capsys.readouterr().err.count("warning: 1 file(s) of S3 objects that no record") == 1
+
+
 def ask(services: Services, service: str, **form: str) -> tuple[str, bytes]:
     body = urlencode(form).encode()
     environ: dict[str, Any] = {

@@ -2,6 +2,8 @@
 
 import contextlib
 import json
+import subprocess
+import sys
 from collections.abc import Iterator
 from typing import Any
 
@@ -13,6 +15,7 @@ from moto.sqs.models import sqs_backends
 
 from container.errors import UserError
 from local_test.aws.moto.notices.notices import Notices
+from tests.support import ROOT
 
 ACCOUNT = "000000000003"
 REGION = "us-east-1"
@@ -54,6 +57,24 @@ def test_a_message_reaches_the_queue_of_a_topic(notices: Notices) -> None:
     assert [message["Message"] for message in read()] == ["hello"]
     with pytest.raises(UserError, match="-nowhere: Endpoint does not exist"):
         notices.publish(f"{TOPIC}-nowhere", "hello")
+
+
+def test_moto_is_imported_where_one_thread_does_it() -> None:
+    program = f"""
+import contextlib, sys
+from local_test.aws.moto.notices.notices import Notices
+@contextlib.contextmanager
+def keeping():
+    print("moto" in sys.modules)
+    yield
+with contextlib.suppress(Exception):
+    Notices({ACCOUNT!r}, {REGION!r}, keeping).publish({TOPIC!r}, "hello")
+print("moto" in sys.modules)
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", program], cwd=ROOT, stdout=subprocess.PIPE, text=True, check=True
+    )
+    assert done.stdout == "False\nTrue\n"
 
 
 def test_an_event_reaches_every_target_of_the_rules_that_match(
