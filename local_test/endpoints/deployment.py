@@ -160,9 +160,12 @@ class Deployment:
         return replace(found, parts=_HeldParts(found.parts, kept), config=replica.config)
 
     def route(self, shares: Mapping[str, float]) -> None:
-        """Give the version that is being deployed a share of the requests, by variant."""
+        """Give the version that is being deployed a share of the requests, by variant.
+
+        It gets all of them if the current one has no instance.
+        """
         fresh = (self.pending or Version()).variants
-        if min(shares.values()) >= 1:
+        if min(shares.values()) >= 1 or not any(item.replicas for item in self.current.variants):
             self.lanes = (Lane(fresh),)
             return
         rest = {name: 1 - share for name, share in shares.items()}

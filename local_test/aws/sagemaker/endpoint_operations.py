@@ -148,6 +148,7 @@ def update_endpoint(account: Account, request: Mapping[str, Any]) -> dict[str, A
         exclusions = request.get("ExcludeRetainedVariantProperties", ())
         excluded = {_SIZES.get(item["VariantPropertyType"]) for item in exclusions}
         _retain(record["_requests"]["config"], requests["config"], set(_SIZES.values()) - excluded)
+        _check_counts(requests["config"])
     deployment = request.get("DeploymentConfig", {})
     if request.get("RetainDeploymentConfig"):
         deployment = record.get("LastDeploymentConfig", {})
@@ -185,6 +186,16 @@ def _retain(old: Request, new: Request, members: set[str]) -> None:
             variant.update({key: kept[key] for key in members if key in kept})
 
 
+def _check_counts(config: Request) -> None:
+    """Refuse variants of a synchronous endpoint without an instance. Raises: AwsError."""
+    for variant in config["ProductionVariants"]:
+        if variant.get("InitialInstanceCount") == 0 and "AsyncInferenceConfig" not in config:
+            reject(
+                f"Variant {variant['VariantName']} of a synchronous endpoint needs at least one "
+                "instance."
+            )
+
+
 def update_weights_and_capacities(account: Account, request: Mapping[str, Any]) -> dict[str, Any]:
     """Answer UpdateEndpointWeightsAndCapacities."""
     name = request["EndpointName"]
@@ -201,9 +212,8 @@ def update_weights_and_capacities(account: Account, request: Mapping[str, Any]) 
                 f'The variant name(s) "{variant}" is/are not present within endpoint configuration '
                 f'"{config["EndpointConfigName"]}".'
             )
-        if desired.get("DesiredInstanceCount") == 0 and "AsyncInferenceConfig" not in config:
-            reject(f"Variant {variant} of a synchronous endpoint needs at least one instance.")
         _resize(variants[variant], desired)
+    _check_counts(config)
     if faults := variant_rules.find_faults(config):
         reject("; ".join(faults))
     return _begin_change(account, name, requests)

@@ -103,7 +103,7 @@ class Rollout:
                 self._resize(self._fresh_variant(), count)
             started = count
             self._turn_on(step)
-            if not step.is_full:
+            if self._before and not step.is_full:
                 (share,) = step.shares.values()
                 left = max(1, self._before - round(self._before * share))
                 self._note("Deleting", f"Terminating {len(old.replicas) - left} instance(s).")

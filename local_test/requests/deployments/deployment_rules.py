@@ -135,7 +135,7 @@ def _check_size(label: str, size: Mapping[str, Any], config: Mapping[str, Any]) 
         f"{label}: expected {low} to {high} percent of the instances, found {size['Value']} of "
         f"the {total} of variant {name}; use CAPACITY_PERCENT or another number"
         for name, total in plan.count_instances(config).items()
-        if not low * total <= 100 * size["Value"] <= high * total
+        if total and not low * total <= 100 * size["Value"] <= high * total
     ]
 
 

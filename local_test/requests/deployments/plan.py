@@ -63,7 +63,7 @@ class Plan:
 def make_plan(deployment: Mapping[str, Any], config: Mapping[str, Any]) -> Plan:
     """Return the plan for a DeploymentConfig and the new endpoint configuration.
 
-    Without an update policy, all traffic is shifted at once.
+    Without an update policy, and to a fleet without an instance, all traffic is shifted at once.
     """
     totals = count_instances(config)
     alarms = deployment.get("AutoRollbackConfiguration", {}).get("Alarms", ())
@@ -71,6 +71,8 @@ def make_plan(deployment: Mapping[str, Any], config: Mapping[str, Any]) -> Plan:
     rolling = deployment.get("RollingUpdatePolicy")
     policy = rolling or deployment.get("BlueGreenUpdatePolicy", {})
     timeout_s = policy.get("MaximumExecutionTimeoutInSeconds", math.inf)
+    if not any(totals.values()):
+        return Plan(_list_blue_green({}, totals), timeout_s, names)
     if rolling is None:
         return Plan(_list_blue_green(policy, totals), timeout_s, names)
     return Plan(

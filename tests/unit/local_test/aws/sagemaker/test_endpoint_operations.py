@@ -73,6 +73,7 @@ def test_weights_and_capacities_are_the_next_requests(account: Account, started:
     [
         ({"VariantName": "x"}, "is/are not present within endpoint configuration"),
         ({"VariantName": "a", "ServerlessUpdateConfig": {}}, "not serverless"),
+        ({"VariantName": "a", "DesiredInstanceCount": 0}, "needs at least one instance"),
     ],
 )
 def test_a_wish_that_cannot_be_met_changes_nothing(
@@ -108,6 +109,18 @@ def test_an_update_can_retain_the_sizes(
     first, second = read_next(account)["config"]["ProductionVariants"]
     assert first == make_variant("a", **kept)
     assert second == make_variant("c")
+
+
+def test_a_synchronous_configuration_retains_at_least_one_instance(account: Account) -> None:
+    furnish(account, make_variant("a", InitialInstanceCount=0))
+    request: dict[str, Any] = {"EndpointName": "e", "EndpointConfigName": "new"}
+    request["RetainAllVariantProperties"] = True
+    with pytest.raises(AwsError, match="Variant a of a synchronous endpoint needs at least one"):
+        endpoint_operations.update_endpoint(account, request)
+    exclusions = [{"VariantPropertyType": "DesiredInstanceCount"}]
+    request["ExcludeRetainedVariantProperties"] = exclusions
+    endpoint_operations.update_endpoint(account, request)
+    assert read_next(account)["config"]["ProductionVariants"][0] == make_variant("a")
 
 
 def test_an_update_takes_the_new_sizes_otherwise(account: Account) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from types import SimpleNamespace
 from typing import Any, cast
 
@@ -55,10 +56,8 @@ class Play:
         self.tripped: list[str] = []
         self.shifted: list[bool] = []
         self.seen: list[tuple[float, str, str, float, int, int]] = []
-        terms = Terms(config, self._look, self.shifted.append, self.time.clock)
-        new = make_config("new", **(counts or {"a": 4}))
-        requests = SimpleNamespace(config=new)
-        self.rollout = Rollout(self.deployment, cast("Any", requests), terms, self.time)
+        self.terms = Terms(config, self._look, self.shifted.append, self.time.clock)
+        self.requests: Any = SimpleNamespace(config=make_config("new", **(counts or {"a": 4})))
 
     def _look(self, names: Any) -> list[str]:
         assert list(names) == ["x"]
@@ -82,7 +81,8 @@ class Play:
 
     def run(self) -> None:
         """Make the deployment."""
-        self.rollout.end(self.rollout.run())
+        rollout = Rollout(self.deployment, self.requests, self.terms, self.time)
+        rollout.end(rollout.run())
 
     def bakings(self) -> list[tuple[float, float]]:
         """Return when each wait began, and the new version's share in it."""
@@ -249,12 +249,31 @@ def test_a_rollback_that_fails_leaves_both_versions_in_service() -> None:
 def test_capacity_that_was_changed_since_is_what_a_rollback_restores() -> None:
     play = Play(roll())
     play.deployment.resize(play.deployment.current.variants[0], 6)
-    terms = Terms(roll(), lambda _: play.tripped, clock=play.time.clock)
-    new = SimpleNamespace(config=make_config("new", a=4))
     play.time.plans.append((150, lambda: play.tripped.append("x")))
     with pytest.raises(RollbackError):
-        Rollout(play.deployment, cast("Any", new), terms, play.time).run()
+        play.run()
     assert play.in_service() == ["old"] * 6
+
+
+@pytest.mark.parametrize("config", [CANARY, LINEAR, roll()])
+def test_an_old_fleet_without_an_instance_has_no_share(config: dict[str, Any]) -> None:
+    for trips_s, fleet in ((50, []), (1000, ["new"] * 4)):
+        play = Play(config)
+        play.deployment.resize(play.deployment.current.variants[0], 0)
+        play.time.plans.append((trips_s, lambda played=play: played.tripped.append("x")))
+        with contextlib.suppress(RollbackError):
+            play.run()
+        assert {share for _, share in play.bakings()} == {1.0}
+        assert "start old a-5" not in play.starter.events
+        assert play.in_service() == fleet
+        assert play.share() == bool(fleet)
+
+
+@pytest.mark.parametrize("config", [CANARY, LINEAR, roll()])
+def test_a_new_fleet_without_an_instance_takes_over_at_once(config: dict[str, Any]) -> None:
+    play = Play(config, a=0)
+    play.run()
+    assert (play.share(), play.time.now_s, play.in_service()) == (1.0, 0, [])
 
 
 def test_describe_shows_what_is_pending() -> None:

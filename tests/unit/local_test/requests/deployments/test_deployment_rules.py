@@ -137,6 +137,12 @@ def test_what_does_not_fit_the_endpoint_is_refused(
     assert any(reason in fault for fault in faults), faults
 
 
+@pytest.mark.parametrize("deployment", [CANARY, roll(instances(1)), roll(percent(50))])
+def test_a_fleet_without_an_instance_has_no_steps(deployment: dict[str, Any]) -> None:
+    none = {**config(a=0), "AsyncInferenceConfig": {}}
+    assert deployment_rules.find_conflicts(deployment, none, none) == []
+
+
 def test_all_at_once_takes_other_variants() -> None:
     assert deployment_rules.find_conflicts(route("ALL_AT_ONCE"), config(a=1), config(b=2)) == []
     assert deployment_rules.find_conflicts({}, config(a=1), SERVERLESS) == []
