@@ -13,7 +13,7 @@ from container import contract
 from container.errors import PlatformError, RequestError, UserError
 from local_test import container_files, identity
 from local_test.endpoints import data_capture, invocation, invocation_members
-from local_test.endpoints.asynchronous.async_invocation import AsyncQueues, Links
+from local_test.endpoints.asynchronous.async_invocation import AsyncInvocations, Links
 from local_test.endpoints.data_capture import Capture
 from local_test.endpoints.deployment import Deployment
 from local_test.endpoints.health import HealthMonitor
@@ -76,7 +76,7 @@ class Endpoint:
         self.links = Links(
             self._answer_async, self._report, self.name, instances=self.deployment.count_instances
         )
-        self.queues = AsyncQueues(self.links)
+        self.queue = AsyncInvocations(self.links)
 
     def _on_line(self, host: str, line: str) -> None:
         self._listener(host, line)
@@ -123,7 +123,7 @@ class Endpoint:
             self.stop()
             raise
         self.status = "InService"
-        self.queues.resume()
+        self.queue.resume()
         self._monitor.start()
         self._trigger.start_clock()
 
@@ -258,12 +258,13 @@ class Endpoint:
     def invoke_async(self, source: str | bytes, headers: Mapping[str, str]) -> dict[str, str]:
         """Queue an object's URI or a body as InvokeEndpointAsync does; return the receipt (ASY-1).
 
-        Raises: RequestError 400 if the endpoint has no AsyncInferenceConfig, or a header is wrong.
+        Raises: RequestError 400 if the endpoint has no AsyncInferenceConfig, or a header is wrong;
+        503 after `stop`.
         """
         config = self._requests.config.get("AsyncInferenceConfig")
         if config is None:
             raise RequestError(400, "the endpoint has no AsyncInferenceConfig (ASY-1)")
-        return self.queues.find(config).submit(source, headers)
+        return self.queue.submit(config, source, headers)
 
     def _answer_async(self, body: bytes, headers: Mapping[str, str], limit_s: float) -> Answer:
         known = invocation.select_headers(headers.items(), FORWARDED_HEADERS)
@@ -275,7 +276,7 @@ class Endpoint:
         self._monitor.ended.set()
         self._trigger.stop_clock()
         self.deployment.starter.abandon()
-        self.queues.close()
+        self.queue.close()
         with self.deployment.changing:
             findings = stop_all(self.deployment.close())
         self._capture.close()

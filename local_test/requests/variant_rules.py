@@ -33,10 +33,17 @@ def list_variants(config: Mapping[str, Any]) -> list[dict[str, Any]]:
 def find_faults(config: Mapping[str, Any]) -> list[str]:
     """Return a line for each rule that a CreateEndpointConfig request breaks.
 
-    Source: Guide `serverless-endpoints`; API `ProductionVariantServerlessConfig`.
+    Source: Guide `serverless-endpoints`; API `ProductionVariantServerlessConfig`; AWS CDK RFC 431
+    on asynchronous endpoints.
     """
     variants = list_variants(config)
     faults = _check_shadow(config) + _check_shared(config)
+    count = len(config["ProductionVariants"])
+    if "AsyncInferenceConfig" in config and count > 1:
+        faults.append(
+            "AsyncInferenceConfig: an asynchronous endpoint has one production variant, found "
+            f"{count}; create an endpoint for each (ASY-1)"
+        )
     for variant in variants:
         weight = variant.get("InitialVariantWeight", 1.0)
         if not math.isfinite(weight):

@@ -12,6 +12,7 @@ from local_test.endpoints.invocation import HEADER_PREFIX
 
 _TTL_S: Final = 21_600  # of a request that does not say; so is the next
 _LIMIT_S: Final = 900
+_PER_INSTANCE: Final = 4  # requests at the same time, if the configuration does not say
 
 
 @dataclass(frozen=True)
@@ -34,18 +35,13 @@ class Options:
         """
         invocation_members.admit("InvokeEndpointAsync", headers)
         identity = headers.get(HEADER_PREFIX + "inference-id") or str(uuid.uuid4())
-        if ".." in identity.split("/"):
-            message = f"the inference ID {identity!r} would name an object elsewhere (ASY-1)"
-            raise RequestError(400, message)
         name = headers.get(HEADER_PREFIX + "filename", f"{identity}.out")
         extension = headers.get(HEADER_PREFIX + "s3outputpathextension", "")
-        if extension:
-            if ".." in extension.split("/"):
-                message = (
-                    f"S3OutputPathExtension {extension!r} is wrong: it is a path below the "
-                    "endpoint's output path"
-                )
+        for label, path in (("inference ID", identity), ("S3OutputPathExtension", extension)):
+            if ".." in path.split("/"):
+                message = f"the {label} {path!r} would name an object elsewhere (ASY-1)"
                 raise RequestError(400, message)
+        if extension:
             name = f"{extension.strip('/')}/{name}"
         ttl_s = int(headers.get(HEADER_PREFIX + "requestttlseconds", _TTL_S))
         limit_s = int(headers.get(HEADER_PREFIX + "invocationtimeoutseconds", _LIMIT_S))
@@ -97,6 +93,12 @@ class Accepted:
             "uri": uri,
             "body": base64.b64encode(body).decode(),
         }
+
+    @property
+    def per_instance(self) -> int:
+        """How many requests an instance gets at the same time."""
+        client = self.config.get("ClientConfig", {})
+        return int(client.get("MaxConcurrentInvocationsPerInstance", _PER_INSTANCE))
 
     @property
     def receipt(self) -> dict[str, str]:

@@ -1,11 +1,11 @@
 """Asynchronous invocations: requests from objects or bodies, answers to objects (ASY-1)."""
 
-import concurrent.futures
 import sys
 import threading
 import time
 import traceback
 from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from http import HTTPStatus
 from typing import Any, Final
@@ -19,13 +19,12 @@ from local_test.endpoints.asynchronous.notification import Outcome
 from local_test.endpoints.asynchronous.tally import Count, Note, Tally, ignore
 from local_test.endpoints.invocation import Answer, VariantError
 
-_PER_INSTANCE: Final = 4  # requests at the same time, if the configuration does not say
 _MOST_THREADS: Final = 1000  # they start when they are needed
 
 
 @dataclass
 class Links:
-    """What the queues of an endpoint call."""
+    """What the queue of an endpoint calls."""
 
     answer: Callable[[bytes, Mapping[str, str], float], Answer]
     """Passes a request to a container; the third argument is its time limit in seconds."""
@@ -44,47 +43,56 @@ class Links:
 
 
 class AsyncInvocations:
-    """The queue of an endpoint's asynchronous requests."""
+    """The queue of an endpoint's asynchronous requests. Thread-safe."""
 
-    def __init__(
-        self,
-        config: Mapping[str, Any],
-        links: Links,
-        clock: Callable[[], float] = time.time,
-    ) -> None:
-        """`config` is an AsyncInferenceConfig."""
-        self.config = config
+    def __init__(self, links: Links, clock: Callable[[], float] = time.time) -> None:
         self._links = links
         self._clock = clock
-        client = config.get("ClientConfig", {})
-        self._backlog = Backlog(
-            client.get("MaxConcurrentInvocationsPerInstance", _PER_INSTANCE),
-            lambda: sum(links.instances().values()),
-            clock,
-        )
-        self._pool = concurrent.futures.ThreadPoolExecutor(
-            _MOST_THREADS, thread_name_prefix="async"
-        )
+        self._backlog = Backlog(self._count_instances, clock)
+        self._pool = ThreadPoolExecutor(_MOST_THREADS, thread_name_prefix="async")
         self._dispatcher = threading.Thread(target=self._dispatch, daemon=True, name="async queue")
-        self._dispatcher.start()
+        self._lock = threading.Lock()  # held while the dispatcher begins, or may not any more
 
-    def submit(self, source: str | bytes, headers: Mapping[str, str]) -> dict[str, str]:
+    def submit(
+        self, config: Mapping[str, Any], source: str | bytes, headers: Mapping[str, str]
+    ) -> dict[str, str]:
         """Queue a request, whose body is an object at a URI or given, and return its receipt.
 
-        Raises: RequestError 400 if a header is wrong.
+        `config` is the AsyncInferenceConfig that the endpoint has now. An update changes nothing
+        for the requests before it.
+
+        Raises: RequestError 400 if a header is wrong, 503 after `close`.
         """
-        accepted = Accepted.make(self.config, source, headers, self._clock())
+        accepted = Accepted.make(config, source, headers, self._clock())
         self._links.journal.keep(accepted)
-        self.queue(accepted)
+        try:
+            self._queue(accepted)
+        except RequestError:
+            self._links.journal.drop(accepted)
+            raise
         return accepted.receipt
 
-    def queue(self, accepted: Accepted) -> None:
-        """Queue a request that was accepted, by this process or by one before it."""
-        self._backlog.add(accepted)
+    def resume(self) -> None:
+        """Queue again what an earlier process accepted and did not answer."""
+        for accepted in self._links.journal.read():
+            self._queue(accepted)
+
+    def _queue(self, accepted: Accepted) -> None:
+        with self._lock:
+            self._backlog.add(accepted)
+            if self._dispatcher.ident is None:
+                self._dispatcher.start()
 
     def measure(self) -> Size:
         """Return how many requests are not answered."""
         return self._backlog.measure()
+
+    def _count_instances(self) -> int:
+        try:
+            return sum(self._links.instances().values())
+        except Exception as error:  # noqa: BLE001 - they wait until it can be counted
+            traceback.print_exception(error, file=sys.stderr)
+            return 0
 
     def _dispatch(self) -> None:
         while accepted := self._backlog.take(self._links.journal.is_closing):
@@ -93,27 +101,21 @@ class AsyncInvocations:
     def _process(self, accepted: Accepted) -> None:
         if self._links.journal.is_closing():
             return
-        tally = Tally(next(iter(self._links.instances()), ""))
-        outcome = self._ask(accepted, tally)
-        if outcome is None:
-            return
         try:
+            tally = Tally(next(iter(self._links.instances()), ""))
+            outcome = self._ask(accepted, tally)
+            if outcome is None:
+                return
             self._finish(accepted, outcome, tally)
         except Exception as error:  # noqa: BLE001 - nobody else reads what this thread raises
             traceback.print_exception(error, file=sys.stderr)
-        finally:
-            self._backlog.finish(accepted)
+        self._backlog.finish(accepted)
 
     def _finish(self, accepted: Accepted, outcome: Outcome, tally: Tally) -> None:
         """Store and report how a request ended."""
-        receipt = accepted.receipt
-        outcome = self._store(outcome, receipt, tally)
-        request = {**accepted.headers, "endpointName": self._links.endpoint}
-        if isinstance(accepted.source, str):
-            request["inputLocation"] = accepted.source
-        wanted = self.config["OutputConfig"].get("NotificationConfig", {})
-        written = notification.write(wanted, outcome, receipt, request, accepted.received_s)
-        if written is not None and not self._notify(*written, receipt["InferenceId"]):
+        outcome = self._store(outcome, accepted.receipt, tally)
+        written = notification.write(accepted, outcome, self._links.endpoint)
+        if written is not None and not self._notify(*written, accepted.options.identity):
             tally.add("NotificationFailures")
         self._links.journal.drop(accepted)
         tally.finish(self._links.note, accepted.received_s, is_failure=bool(outcome.failure))
@@ -162,10 +164,14 @@ class AsyncInvocations:
             return accepted.source, accepted.headers
         try:
             with tally.time("RequestDownloadLatency"):
-                return _fetch(accepted.source, accepted.headers)
+                payload, content_type = storage.read_typed(accepted.source)
         except UserError:
             tally.add("RequestDownloadFailures")
             raise
+        headers = dict(accepted.headers)
+        if content_type:
+            headers.setdefault("content-type", content_type)
+        return payload, headers
 
     def _store(self, outcome: Outcome, receipt: Mapping[str, str], tally: Tally) -> Outcome:
         """Store an outcome where the receipt says; an object or the log says how it ended."""
@@ -197,61 +203,12 @@ class AsyncInvocations:
         return True
 
     def close(self) -> None:
-        """Finish all queued requests; those that no instance takes fail."""
-        self._backlog.close()
-        self._dispatcher.join()
+        """Finish all queued requests, and refuse others; those that no instance takes fail."""
+        with self._lock:
+            self._backlog.close()
+        if self._dispatcher.ident is not None:
+            self._dispatcher.join()
         self._pool.shutdown()
-
-
-class AsyncQueues:
-    """The queues of an endpoint, one for each AsyncInferenceConfig that it has had. Thread-safe."""
-
-    def __init__(self, links: Links) -> None:
-        """`links` are those of every queue."""
-        self._links = links
-        self._queues: list[AsyncInvocations] = []
-        self._lock = threading.Lock()
-
-    def find(self, config: Mapping[str, Any]) -> AsyncInvocations:
-        """Return the queue of the configuration that the endpoint has now.
-
-        Requests that an earlier one has accepted are answered to where their receipts say.
-        """
-        with self._lock:
-            if not self._queues or self._queues[-1].config != config:
-                self._queues.append(AsyncInvocations(config, self._links))
-            return self._queues[-1]
-
-    def resume(self) -> None:
-        """Queue again what an earlier process accepted and did not answer."""
-        for accepted in self._links.journal.read():
-            self.find(accepted.config).queue(accepted)
-
-    def measure(self) -> Size:
-        """Return how many requests are not answered, of all queues."""
-        with self._lock:
-            sizes = [queue.measure() for queue in self._queues]
-        found = [size for size in sizes if size.count]
-        oldest_s = min((size.oldest_s for size in found), default=0.0)
-        return Size(sum(size.count for size in found), oldest_s)
-
-    def close(self) -> None:
-        """Finish all queued requests."""
-        with self._lock:
-            queues = list(self._queues)
-        for queue in queues:  # others may still measure them
-            queue.close()
-
-
-def _fetch(source: str, headers: Mapping[str, str]) -> tuple[bytes, Mapping[str, str]]:
-    """Return an object and the headers; a request without a content type has its object's.
-
-    Raises: UserError if the object cannot be read.
-    """
-    payload, content_type = storage.read_typed(source)
-    if content_type and "content-type" not in headers:
-        headers = {**headers, "content-type": content_type}
-    return payload, headers
 
 
 def _try_to_store(body: bytes, uri: str) -> str:

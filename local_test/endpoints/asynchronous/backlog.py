@@ -10,6 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
 
+from container.errors import RequestError
 from local_test.endpoints.asynchronous.accepted import Accepted
 
 _LOOK_S: Final = 0.2  # for an instance, a request that has waited too long, and the end
@@ -27,11 +28,7 @@ class Size:
 class Backlog:
     """Safe to use from any thread."""
 
-    def __init__(
-        self, per_instance: int, count_instances: Callable[[], int], clock: Callable[[], float]
-    ) -> None:
-        """`per_instance` is how many requests an instance gets at the same time."""
-        self._per_instance = per_instance
+    def __init__(self, count_instances: Callable[[], int], clock: Callable[[], float]) -> None:
         self._count_instances = count_instances
         self._clock = clock
         self._waiting: collections.deque[Accepted] = collections.deque()
@@ -40,8 +37,10 @@ class Backlog:
         self._is_closed = False
 
     def add(self, accepted: Accepted) -> None:
-        """Let a request wait for its turn."""
+        """Let a request wait for its turn. Raises: RequestError 503 after `close`."""
         with self._changed:
+            if self._is_closed:
+                raise RequestError(503, "the endpoint is being stopped; it queues no more (HO-4)")
             self._waiting.append(accepted)
             self._changed.notify_all()
 
@@ -52,26 +51,33 @@ class Backlog:
         """
         with self._changed:
             while not has_ended():
-                accepted = self._find_next()
-                if accepted is not None:
-                    self._waiting.remove(accepted)
-                    self._taken[accepted.key] = accepted
+                accepted = self.poll()
+                if accepted is not None or (self._is_closed and not self._waiting):
                     return accepted
-                if self._is_closed and not self._waiting:
-                    return None
                 self._changed.wait(_LOOK_S if self._waiting else None)
             return None
 
-    def _find_next(self) -> Accepted | None:
-        if not self._waiting:
-            return None
+    def poll(self) -> Accepted | None:
+        """Return the next request if it may begin now."""
+        with self._changed:
+            if not self._waiting or not self._may_begin():
+                return None
+            accepted = self._waiting.popleft()
+            self._taken[accepted.key] = accepted
+            return accepted
+
+    def _may_begin(self) -> bool:
+        """Return whether one that waits may begin; it is the first one then."""
         instances = self._count_instances()
         if self._is_closed:  # without an instance, the requests fail
             instances = max(1, instances)
-        if len(self._taken) < self._per_instance * instances:
-            return self._waiting[0]
+        if len(self._taken) < self._waiting[0].per_instance * instances:
+            return True
         now_s = self._clock()
-        return next((item for item in self._waiting if item.is_expired(now_s)), None)
+        if not self._waiting[0].is_expired(now_s):  # all that waited too long go to the front
+            ordered = sorted(self._waiting, key=lambda item: not item.is_expired(now_s))
+            self._waiting = collections.deque(ordered)
+        return self._waiting[0].is_expired(now_s)
 
     def put_back(self, accepted: Accepted) -> bool:
         """Let a request that no instance took be the next one; return False after `close`."""

@@ -6,11 +6,11 @@ Source: the developer guide, "Check prediction results".
 import base64
 import datetime as dt
 import json
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
 from local_test import identity
+from local_test.endpoints.asynchronous.accepted import Accepted
 from local_test.endpoints.invocation import HEADER_PREFIX
 
 _MOST_BYTES: Final = 256 * 1024  # SNS takes no larger message
@@ -32,28 +32,23 @@ class Outcome:
     """Empty if the container has answered."""
 
 
-def write(
-    config: Mapping[str, Any],
-    outcome: Outcome,
-    receipt: Mapping[str, str],
-    request: Mapping[str, str],
-    received_s: float,
-) -> tuple[str, str] | None:
-    """Return a topic and the message for it, or None if nobody wants one.
-
-    `config` is a NotificationConfig; `request` has the headers of the request, in lower case, its
-    `endpointName`, and its `inputLocation` if it has one.
-    """
+def write(accepted: Accepted, outcome: Outcome, endpoint: str) -> tuple[str, str] | None:
+    """Return a topic and the message for it, or None if nobody wants one."""
+    config = accepted.config["OutputConfig"].get("NotificationConfig", {})
     kind = "ERROR" if outcome.failure else "SUCCESS"
     topic = config.get("ErrorTopic" if outcome.failure else "SuccessTopic")
     if topic is None:
         return None
-    given = {name: request[key] for name, key in _PARAMETERS.items() if key in request}
-    given |= {key: request[key] for key in ("endpointName", "inputLocation") if key in request}
+    headers = accepted.headers
+    given = {name: headers[key] for name, key in _PARAMETERS.items() if key in headers}
+    given["endpointName"] = endpoint
+    if isinstance(accepted.source, str):
+        given["inputLocation"] = accepted.source
+    receipt = accepted.receipt
     message: dict[str, Any] = {
         "awsRegion": identity.region(),
         "eventTime": _format(dt.datetime.now(dt.UTC)),
-        "receivedTime": _format(dt.datetime.fromtimestamp(received_s, dt.UTC)),
+        "receivedTime": _format(dt.datetime.fromtimestamp(accepted.received_s, dt.UTC)),
         "invocationStatus": "Failed" if outcome.failure else "Completed",
         "requestParameters": given,
         "inferenceId": receipt["InferenceId"],

@@ -27,7 +27,7 @@ def measure(account: Account, endpoint: str) -> dict[str, float]:
     live = find_live(account, endpoint)
     if live is None or find_config(account.store.find(ENDPOINT, endpoint)) is None:
         return {}
-    size = live.queues.measure()
+    size = live.queue.measure()
     instances = sum(live.deployment.count_instances().values())
     now_s = time.time()
     return {

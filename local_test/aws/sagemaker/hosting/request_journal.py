@@ -11,7 +11,7 @@ from container.errors import UserError
 from local_test.aws.account.account import Account
 from local_test.aws.account.kinds import ACCEPTED_REQUEST
 from local_test.endpoints.asynchronous.accepted import Accepted, Journal
-from local_test.endpoints.asynchronous.async_invocation import AsyncQueues, Links
+from local_test.endpoints.asynchronous.async_invocation import AsyncInvocations, Links
 from local_test.endpoints.invocation import Answer
 
 
@@ -21,6 +21,8 @@ class RequestJournal(Journal):
 
     account: Account
     endpoint: str
+    has_next: bool = True
+    """Whether a next process answers what this one does not."""
 
     def keep(self, accepted: Accepted) -> None:
         """Write a request down. Raises: DiskError if it cannot be written."""
@@ -40,16 +42,8 @@ class RequestJournal(Journal):
         ]
 
     def is_closing(self) -> bool:
-        """Return whether the local AWS stops."""
-        return self.account.is_closing.is_set()
-
-
-class _LastJournal(RequestJournal):
-    """The requests of an endpoint that no next process answers."""
-
-    def is_closing(self) -> bool:
-        """Return False."""
-        return False
+        """Return whether the local AWS stops, and the next one answers the requests."""
+        return self.has_next and self.account.is_closing.is_set()
 
 
 def fail_all(account: Account, endpoint: str, reason: str, report: Callable[[str], None]) -> None:
@@ -58,7 +52,7 @@ def fail_all(account: Account, endpoint: str, reason: str, report: Callable[[str
     def refuse(_body: bytes, _headers: Mapping[str, str], _limit_s: float) -> Answer:
         raise UserError(reason)
 
-    journal = _LastJournal(account, endpoint)
-    queues = AsyncQueues(Links(refuse, report, endpoint, account.notices.publish, journal))
-    queues.resume()
-    queues.close()
+    journal = RequestJournal(account, endpoint, has_next=False)
+    queue = AsyncInvocations(Links(refuse, report, endpoint, account.notices.publish, journal))
+    queue.resume()
+    queue.close()

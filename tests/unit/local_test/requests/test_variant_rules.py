@@ -121,6 +121,13 @@ def test_the_rules_of_variants_for_inference_components(
     assert re.search(expected, "".join(faults))
 
 
+def test_an_asynchronous_endpoint_has_one_variant() -> None:
+    of_a_model = {"ModelName": "m"}
+    assert find_faults(shared(of_a_model, AsyncInferenceConfig={})) == []
+    [fault] = find_faults(shared(of_a_model, of_a_model, AsyncInferenceConfig={}))
+    assert "an asynchronous endpoint has one production variant, found 2" in fault
+
+
 def test_a_shadow_variant_needs_a_model() -> None:
     config = shadowed("v", ExecutionRoleArn="arn")
     del config["ShadowProductionVariants"][0]["ModelName"]

@@ -67,7 +67,7 @@ class PlayedEndpoint:
     """An asynchronous endpoint of no or one instance, with a backlog that a test sets."""
 
     def __init__(self) -> None:
-        self.queues = self.deployment = self
+        self.queue = self.deployment = self
         self.size = Size()
         self.instances = 1
 
@@ -123,6 +123,16 @@ def test_an_asynchronous_endpoint_publishes_its_own_metrics(
     assert {str(datum["Dimensions"]) for datum in published if "Value" in datum} == {
         "[{'Name': 'EndpointName', 'Value': 'e'}]"
     }
+
+
+def test_a_level_has_a_mean_once_it_was_given_for_a_window_without_a_gap(
+    account: Account, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    moments = {100: (4, None), 130: (4, None), 160: (1, 3), 190: (1, 2), 221: (9, None)}
+    moments |= {251: (9, None), 281: (9, 9)}
+    for moment, (level, mean) in moments.items():
+        monkeypatch.setattr(time, "time", lambda now_s=moment: float(now_s))
+        assert account.meter("e").observe(level, 60) == mean, moment
 
 
 def test_the_meter_counts_by_variant(account: Account) -> None:

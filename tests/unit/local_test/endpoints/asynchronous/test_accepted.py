@@ -12,7 +12,7 @@ import pytest
 
 from container.errors import RequestError
 from local_test.endpoints.asynchronous.accepted import Accepted, Journal
-from local_test.endpoints.asynchronous.async_invocation import AsyncQueues, Links
+from local_test.endpoints.asynchronous.async_invocation import AsyncInvocations, Links
 from local_test.endpoints.invocation import Answer, VariantError
 
 HEADERS = {
@@ -78,20 +78,18 @@ def test_what_a_process_left_is_answered_by_the_next(tmp_path: Path) -> None:
 
     client = {"ClientConfig": {"MaxConcurrentInvocationsPerInstance": 1}}
     configs = [{**make_config(tmp_path, name), **client} for name in ("old", "old", "new")]
-    first = AsyncQueues(Links(answer, journal=journal))
+    first = AsyncInvocations(Links(answer, journal=journal))
     for number, config in enumerate(configs):
         headers = {"x-amzn-sagemaker-inference-id": str(number)}
-        queue = first.find(config)
-        if number == 2:  # it has a queue of its own, which does not run either
-            journal.is_over = True
-        queue.submit(b"%d" % number, headers)
+        journal.is_over = number == 2
+        first.submit(config, b"%d" % number, headers)
         assert begun.wait(60)
     may_end.set()
     first.close()
     assert (asked, sorted(path.name for path in tmp_path.rglob("*.out"))) == ([b"0"], ["0.out"])
 
     journal.is_over = False
-    second = AsyncQueues(Links(answer, journal=journal))
+    second = AsyncInvocations(Links(answer, journal=journal))
     second.resume()
     second.close()
     found = {str(path.relative_to(tmp_path)): path.read_bytes() for path in tmp_path.rglob("*.out")}
@@ -108,9 +106,9 @@ def test_a_request_that_no_instance_took_is_left_to_the_next_process(tmp_path: P
         journal.is_over = True
         raise VariantError(RequestError(503, "no server is healthy"), "one", "")
 
-    queues = AsyncQueues(Links(refuse, journal=journal))
-    queues.find(make_config(tmp_path)).submit(b"1", {})
+    queue = AsyncInvocations(Links(refuse, journal=journal))
+    queue.submit(make_config(tmp_path), b"1", {})
     assert asked.wait(60)
-    queues.close()
+    queue.close()
     assert len(journal.kept) == 1
     assert list(tmp_path.rglob("*.out")) == []

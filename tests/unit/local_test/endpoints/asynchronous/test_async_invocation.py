@@ -6,16 +6,17 @@ import itertools
 import threading
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
 from container.errors import RequestError, UserError
 from local_test.data import storage
-from local_test.endpoints.asynchronous.async_invocation import AsyncInvocations, AsyncQueues, Links
+from local_test.endpoints.asynchronous.async_invocation import AsyncInvocations, Links
 from local_test.endpoints.asynchronous.backlog import Size
 from local_test.endpoints.invocation import Answer, VariantError
 from tests.support import wait_until
+from tests.unit.local_test.endpoints.asynchronous.test_accepted import KeptJournal, make_config
 
 
 def run(
@@ -27,9 +28,9 @@ def run(
         "S3OutputPath": f"file://{directory}/out",
         "S3FailurePath": f"file://{directory}/failed",
     }
-    invocations = AsyncInvocations({"OutputConfig": outputs}, Links(answer, reports.append))
+    invocations = AsyncInvocations(Links(answer, reports.append))
     headers = {"X-Amzn-SageMaker-Inference-Id": "i"}
-    invocations.submit(f"file://{directory}/input", headers)
+    invocations.submit({"OutputConfig": outputs}, f"file://{directory}/input", headers)
     invocations.close()
 
 
@@ -88,10 +89,10 @@ def test_a_bug_of_ours_is_a_failure_with_its_name(
 
 @pytest.mark.parametrize("identity", ["..", "../x", "a/../../x"])
 def test_an_inference_id_names_no_object_elsewhere(identity: str, tmp_path: Path) -> None:
-    config = {"OutputConfig": {"S3OutputPath": f"file://{tmp_path}/out"}}
-    invocations = AsyncInvocations(config, Links(succeed))
+    invocations = AsyncInvocations(Links(succeed))
+    headers = {"x-amzn-sagemaker-inference-id": identity}
     with pytest.raises(RequestError, match="would name an object elsewhere"):
-        invocations.submit("s3://b/k", {"x-amzn-sagemaker-inference-id": identity})
+        invocations.submit(make_config(tmp_path), "s3://b/k", headers)
     invocations.close()
 
 
@@ -109,11 +110,8 @@ def submit(
         return Answer(200, {}, b"done", "one", 0, 0, 0)
 
     times = itertools.chain([100.0], itertools.repeat(100.0 + passed_s))
-    outputs = {"S3OutputPath": f"file://{directory}/out"}
-    invocations = AsyncInvocations(
-        {"OutputConfig": outputs}, Links(answer), clock=lambda: next(times)
-    )
-    receipt = invocations.submit(source, headers)
+    invocations = AsyncInvocations(Links(answer), clock=lambda: next(times))
+    receipt = invocations.submit(make_config(directory), source, headers)
     invocations.close()
     return receipt, asked
 
@@ -170,13 +168,13 @@ def test_an_updated_endpoint_stores_answers_where_its_new_configuration_says(
     tmp_path: Path,
 ) -> None:
     reports: list[str] = []
-    queues = AsyncQueues(Links(succeed, reports.append))
-    for name in ("old", "old", "new"):
-        config = {"OutputConfig": {"S3OutputPath": f"file://{tmp_path}/{name}"}}
-        queues.find(config).submit(b"1", {"X-Amzn-SageMaker-Inference-Id": "i"})
-    queues.close()
+    queue = AsyncInvocations(Links(succeed, reports.append))
+    for name in ("old", "new"):
+        headers = {"X-Amzn-SageMaker-Inference-Id": "i"}
+        queue.submit(make_config(tmp_path, name), b"1", headers)
+    queue.close()
 
-    assert [(tmp_path / name / "i.out").read_bytes() for name in ("old", "new")] == [b"11", b"11"]
+    assert [path.read_bytes() for path in tmp_path.glob("*/i.out")] == [b"11", b"11"]
     assert reports == []
 
 
@@ -185,25 +183,34 @@ class Counts:
 
     def __init__(self, directory: Path, instances: int = 1) -> None:
         self.instances = instances
+        self.looks = 0
         self.counted: list[tuple[Any, ...]] = []
         self.noted: list[tuple[str, str, dict[str, float]]] = []
         self.reply: Callable[[], Answer] = lambda: Answer(200, {}, b"", "two", 0, 0.1, 0.2)
-        outputs = {"S3OutputPath": f"file://{directory}/out"}
+        self.config = make_config(directory)
         self.links = Links(
             self._answer,
-            instances=lambda: {"one": self.instances},
+            instances=self._look,
             count=lambda *counted, **_: self.counted.append(counted),
             note=lambda *noted: self.noted.append(noted),
         )
-        self.queue = AsyncInvocations({"OutputConfig": outputs}, self.links)
+        self.queue = AsyncInvocations(self.links)
+
+    def _look(self) -> dict[str, int]:
+        self.looks += 1
+        return {"one": self.instances}
 
     def _answer(self, *_: object) -> Answer:
         return self.reply()
 
-    def run(self, source: str | bytes = b"1", **options: str) -> None:
+    def submit(self, source: str | bytes = b"1") -> None:
+        """Queue a request with the ID `i` that expires after a minute."""
+        headers = {PREFIX + "inference-id": "i", PREFIX + "requestttlseconds": "60"}
+        self.queue.submit(self.config, source, headers)
+
+    def run(self, source: str | bytes = b"1") -> None:
         """Answer a request, and end."""
-        headers = {PREFIX + name: value for name, value in options.items()}
-        self.queue.submit(source, {PREFIX + "inference-id": "i", **headers})
+        self.submit(source)
         self.queue.close()
 
 
@@ -248,8 +255,8 @@ def test_a_request_that_no_container_gets_is_noted_for_the_first_variant(tmp_pat
 
     expired = Counts(tmp_path, instances=0)
     times = itertools.chain([0.0], itertools.repeat(61.0))
-    expired.queue = AsyncInvocations(expired.queue.config, expired.links, lambda: next(times))
-    expired.queue.submit(b"1", {PREFIX + "requestttlseconds": "60"})
+    expired.queue = AsyncInvocations(expired.links, lambda: next(times))
+    expired.submit()
     wait_until(lambda: bool(expired.noted))  # although there is no instance
     [(variant, _, values)] = expired.noted
     processed = {"InvocationsProcessed"}
@@ -261,7 +268,7 @@ def test_a_request_that_no_container_gets_is_noted_for_the_first_variant(tmp_pat
 def test_a_lost_answer_and_a_lost_message_are_noted(tmp_path: Path) -> None:
     (tmp_path / "out").touch()
     counts = Counts(tmp_path)
-    counts.queue.config["OutputConfig"]["NotificationConfig"] = {"ErrorTopic": "arn:errors"}
+    counts.config["OutputConfig"]["NotificationConfig"] = {"ErrorTopic": "arn:errors"}
 
     def lose(*_: str) -> None:
         raise UserError("no such topic")
@@ -283,8 +290,9 @@ def test_requests_wait_while_no_instance_takes_them(tmp_path: Path) -> None:
         return fail(503)()
 
     counts.reply = miss
-    counts.queue.submit(b"1", {PREFIX + "inference-id": "i"})
-    assert not has_missed.wait(0.5)
+    counts.submit()
+    wait_until(lambda: counts.looks > 2)
+    assert not has_missed.is_set()
     assert counts.queue.measure().count == 1
     counts.instances = 1  # but it is gone before the request reaches it
     wait_until(has_missed.is_set)
@@ -298,3 +306,32 @@ def test_requests_wait_while_no_instance_takes_them(tmp_path: Path) -> None:
     counts.reply = fail(503)
     counts.run()
     assert (tmp_path / "out/i-error.out").read_text() == "why"
+
+
+def test_a_count_that_fails_is_reported_and_the_requests_wait(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    counts = Counts(tmp_path)
+    counts.links.instances = lambda: cast("Any", None)
+    counts.submit()
+    wait_until(lambda: "AttributeError" in capsys.readouterr().err)
+    counts.links.instances = lambda: {"one": 1}
+    wait_until((tmp_path / "out/i.out").exists)
+    counts.queue.close()
+
+
+def test_an_endpoint_that_is_stopped_refuses_requests(tmp_path: Path) -> None:
+    journal = KeptJournal()
+    queue = AsyncInvocations(Links(succeed, journal=journal))
+    queue.close()
+    with pytest.raises(RequestError, match="it queues no more") as caught:
+        queue.submit(make_config(tmp_path), b"1", {})
+    assert (caught.value.status, journal.kept) == (503, {})
+
+
+def test_a_request_whose_count_fails_makes_room_for_the_next(tmp_path: Path) -> None:
+    counts = Counts(tmp_path)
+    counts.links.count = cast("Any", None)
+    counts.submit()
+    wait_until(lambda: counts.queue.measure() == Size())
+    counts.queue.close()

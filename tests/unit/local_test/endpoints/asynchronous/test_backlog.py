@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import threading
-from typing import Any
 
+import pytest
+
+from container.errors import RequestError
 from local_test.endpoints.asynchronous.accepted import Accepted
 from local_test.endpoints.asynchronous.backlog import Backlog, Size
 from tests.support import PATIENCE_S
@@ -16,8 +18,7 @@ class Play:
     def __init__(self, instances: int) -> None:
         self.instances = instances
         self.now_s = 100.0
-        self.has_ended = False
-        self.backlog = Backlog(2, lambda: self.instances, lambda: self.now_s)
+        self.backlog = Backlog(lambda: self.instances, lambda: self.now_s)
 
     def add(self, name: str, ttl_s: int = 600) -> Accepted:
         """Accept a request now."""
@@ -25,24 +26,14 @@ class Play:
             "x-amzn-sagemaker-inference-id": name,
             "x-amzn-sagemaker-requestttlseconds": str(ttl_s),
         }
-        config: dict[str, Any] = {"OutputConfig": {"S3OutputPath": "s3://b/out"}}
+        config = {"ClientConfig": {"MaxConcurrentInvocationsPerInstance": 2}}
         accepted = Accepted.make(config, b"", headers, self.now_s)
         self.backlog.add(accepted)
         return accepted
 
     def take(self) -> str:
         """Return the name of the next request, or nothing if it would wait."""
-        found: list[Accepted | None] = []
-        self.has_ended = False
-        taker = threading.Thread(
-            target=lambda: found.append(self.backlog.take(lambda: self.has_ended))
-        )
-        taker.start()
-        taker.join(0.5)
-        self.has_ended = True
-        self.backlog.finish(Accepted.make({}, b"", {}, 0.0))  # an unknown one only wakes the taker
-        taker.join()
-        [accepted] = found
+        accepted = self.backlog.poll()
         return accepted.options.identity if accepted else ""
 
 
@@ -65,9 +56,12 @@ def test_a_request_that_waited_too_long_is_next_without_an_instance() -> None:
     play.now_s = 130.0
     play.add("short", 60)
     assert play.take() == ""
+    play.add("later")
     play.now_s = 190.5
     assert [play.take() for _ in range(2)] == ["short", ""]
-    assert play.backlog.measure() == Size(2, 100.0)
+    assert play.backlog.measure() == Size(3, 100.0)
+    play.instances = 2
+    assert [play.take() for _ in range(3)] == ["long", "later", ""]
 
 
 def test_a_request_that_is_put_back_is_next() -> None:
@@ -100,5 +94,13 @@ def test_the_end_leaves_no_request_waiting() -> None:
     play.backlog.close()
     assert play.take() == "a"
     assert play.backlog.take(lambda: False) is None
-    play.add("b")
+    with pytest.raises(RequestError, match="the endpoint is being stopped") as caught:
+        play.add("b")
+    assert (caught.value.status, play.backlog.measure().count) == (503, 1)
+
+
+def test_what_waits_at_the_end_of_the_process_stays() -> None:
+    play = Play(instances=1)
+    play.add("a")
     assert play.backlog.take(lambda: True) is None
+    assert play.take() == "a"

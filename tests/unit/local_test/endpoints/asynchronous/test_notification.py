@@ -7,22 +7,26 @@ from typing import Any
 import pytest
 
 from local_test.endpoints.asynchronous import notification
+from local_test.endpoints.asynchronous.accepted import Accepted
 from local_test.endpoints.asynchronous.notification import Outcome
 
-RECEIPT = {"InferenceId": "i", "OutputLocation": "s3://b/i.out", "FailureLocation": "s3://b/f"}
-REQUEST = {
-    "content-type": "text/csv",
-    "x-amzn-sagemaker-accept": "application/json",
-    "endpointName": "e",
-    "inputLocation": "s3://b/in",
+HEADERS = {
+    "Content-Type": "text/csv",
+    "X-Amzn-SageMaker-Accept": "application/json",
+    "X-Amzn-SageMaker-Inference-Id": "i",
 }
 TOPICS = {"SuccessTopic": "good", "ErrorTopic": "bad"}
 DONE = Outcome(b"answer", "application/json")
 FAILED = Outcome(b"it broke", failure="ClientError: it broke")
 
 
-def write(config: Any, outcome: Outcome) -> tuple[str, dict[str, Any]]:
-    written = notification.write(config, outcome, RECEIPT, REQUEST, 0)
+def accept(topics: dict[str, Any], source: str | bytes = "s3://b/in") -> Accepted:
+    output = {"S3OutputPath": "s3://b", "NotificationConfig": topics}
+    return Accepted.make({"OutputConfig": output}, source, HEADERS, 0)
+
+
+def write(topics: dict[str, Any], outcome: Outcome) -> tuple[str, dict[str, Any]]:
+    written = notification.write(accept(topics), outcome, "e")
     assert written is not None
     return written[0], json.loads(written[1])
 
@@ -72,5 +76,11 @@ def test_the_response_is_included_where_it_is_wanted_and_small_enough(
 
 
 def test_without_a_topic_nothing_is_written() -> None:
-    assert notification.write({"SuccessTopic": "good"}, FAILED, RECEIPT, REQUEST, 0) is None
-    assert notification.write({}, DONE, RECEIPT, REQUEST, 0) is None
+    assert notification.write(accept({"SuccessTopic": "good"}), FAILED, "e") is None
+    assert notification.write(accept({}), DONE, "e") is None
+
+
+def test_a_request_with_a_body_has_no_object() -> None:
+    written = notification.write(accept(TOPICS, b"1,2"), DONE, "e")
+    assert written is not None
+    assert "inputLocation" not in written[1]
