@@ -7,7 +7,12 @@ from pathlib import Path
 from botocore.exceptions import ClientError
 
 from tests.contract.aws.client import LocalAws, refuse
-from tests.contract.aws.test_endpoints import make_config, make_model, wait_until_settled
+from tests.contract.aws.test_endpoints import (
+    delete_endpoint,
+    make_config,
+    make_model,
+    wait_until_settled,
+)
 from tests.support import wait_for
 
 NAME = "queued"
@@ -17,6 +22,14 @@ RESOURCE = {
     "ScalableDimension": "sagemaker:variant:DesiredInstanceCount",
 }
 DIMENSIONS = [{"Name": "EndpointName", "Value": NAME}]
+
+
+def make_configs(aws: LocalAws, *names: str) -> None:
+    make_model(aws, NAME)
+    output = {"S3OutputPath": f"s3://{aws.bucket}/queued/out"}
+    variant = {"VariantName": "one", "ModelName": NAME}
+    for name in names:
+        make_config(aws, name, variant, AsyncInferenceConfig={"OutputConfig": output})
 
 
 def count_instances(aws: LocalAws) -> int:
@@ -87,10 +100,7 @@ def is_answered(aws: LocalAws) -> bool:
 
 def test_an_endpoint_scales_to_zero_and_a_waiting_request_brings_it_back(tmp_path: Path) -> None:
     with LocalAws(tmp_path).running() as aws:
-        make_model(aws, NAME)
-        output = {"S3OutputPath": f"s3://{aws.bucket}/queued/out"}
-        variant = {"VariantName": "one", "ModelName": NAME}
-        make_config(aws, NAME, variant, AsyncInferenceConfig={"OutputConfig": output})
+        make_configs(aws, NAME)
         aws.sagemaker.create_endpoint(EndpointName=NAME, EndpointConfigName=NAME)
         wait_until_settled(aws, NAME)
         policy = put_policies(aws)
@@ -109,3 +119,35 @@ def test_an_endpoint_scales_to_zero_and_a_waiting_request_brings_it_back(tmp_pat
             "monitor alarm waiting in state ALARM triggered policy from-zero",
             "a load of 0 in the last minute",
         ]
+
+
+def test_an_endpoint_without_an_instance_is_updated(aws: LocalAws) -> None:
+    make_configs(aws, NAME, "retains", "begins")
+    aws.sagemaker.create_endpoint(EndpointName=NAME, EndpointConfigName=NAME)
+    wait_until_settled(aws, NAME)
+    none = {"VariantName": "one", "DesiredInstanceCount": 0}
+    aws.sagemaker.update_endpoint_weights_and_capacities(
+        EndpointName=NAME, DesiredWeightsAndCapacities=[none]
+    )
+    assert count_instances(aws) == 0
+    aws.runtime.invoke_endpoint_async(EndpointName=NAME, InferenceId="first", Body=b"hello")
+    half = {"Type": "CAPACITY_PERCENT", "Value": 50}
+    rolling = {"MaximumBatchSize": half, "WaitIntervalInSeconds": 0}
+    aws.sagemaker.update_endpoint(
+        EndpointName=NAME,
+        EndpointConfigName="retains",
+        RetainAllVariantProperties=True,
+        DeploymentConfig={"RollingUpdatePolicy": rolling},
+    )
+    assert count_instances(aws) == 0
+    assert not is_answered(aws)
+    routing = {"Type": "CANARY", "CanarySize": half, "WaitIntervalInSeconds": 0}
+    aws.sagemaker.update_endpoint(
+        EndpointName=NAME,
+        EndpointConfigName="begins",
+        DeploymentConfig={"BlueGreenUpdatePolicy": {"TrafficRoutingConfiguration": routing}},
+    )
+    assert count_instances(aws) == 1
+    assert wait_until_settled(aws, NAME)["EndpointConfigName"] == "begins"
+    wait_for(lambda: is_answered(aws), bool)
+    delete_endpoint(aws, NAME)
