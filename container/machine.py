@@ -75,6 +75,5 @@ def listen_for_hosts(port: int, host_count: int) -> socket.socket:
     except OSError as error:
         raise PlatformError(
             f"port {port}, on which the hosts of a job meet, cannot be opened: {error.strerror}; "
-            "each host needs a network of its own, so run several hosts with --image, and not as "
-            "processes of one machine"
+            "each host needs a network of its own: run several hosts with --isolated or --image"
         ) from error

@@ -15,7 +15,7 @@ from local_test.container_files import Entry, LeftOutError
 _EXIT_CODE_MEANINGS: Final = {  # OUT-12
     126: "the entry point cannot be executed: no execute bit, a directory, or no program of this "
     "processor",
-    127: "the entry point was not found: not on PATH, or a script with CRLF line endings",
+    127: "the entry point was not found: not on PATH, or a script with Windows line ends",
     132: "illegal instruction: the program was built for a newer processor",
     134: "aborted by a native library",
     135: (

@@ -36,13 +36,16 @@ def explain_file(name: str, head: bytes, mode: int) -> str:
         interpreter = line.strip().decode("utf-8", "replace")
         if line.endswith(b"\r"):
             return (
-                f"the entry point {name} has CR LF line ends, so that its interpreter is looked "
+                f"the entry point {name} has Windows line ends, so that its interpreter is looked "
                 f"for as {interpreter + chr(13)!r}; save it with LF line ends (TRIP-2)"
             )
         return f"the interpreter of the entry point {name} is missing: {interpreter}"
     if head.startswith(b"\x7fELF"):
         return _explain_binary(name, head)
-    return f"the entry point {name} is neither a program nor a script: its first line lacks #!"
+    reason = "neither a program nor a script: its first line lacks #!"
+    if head.startswith(b"\xef\xbb\xbf"):
+        reason = "a script with a byte order mark before its #!; save it without"
+    return f"the entry point {name} is {reason}"
 
 
 def _explain_binary(name: str, head: bytes) -> str:

@@ -69,7 +69,7 @@ def list_violations(verdicts: dict[str, Verdict]) -> dict[str, str]:
     [
         ("train_missing", "does not exist in the image"),
         ("train_not_executable", "not executable"),
-        ("train_with_crlf", "CR LF"),
+        ("train_with_crlf", "Windows line ends"),
         ("train_wrong_interpreter", "interpreter of the entry point train is missing"),
     ],
 )

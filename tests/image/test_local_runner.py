@@ -618,11 +618,11 @@ def test_a_server_that_needs_the_world_outside_is_caught(
 @pytest.mark.parametrize(
     ("name", "reason"),
     [
-        ("/app/crlf", "CR LF line ends"),
+        ("/app/crlf", "Windows line ends"),
         ("/app/not_executable", "is not executable"),
         ("/app/no_interpreter", "interpreter of the entry point .* is missing: /usr/bin/nothing"),
         ("/app/no_program", "neither a program nor a script"),
-        ("/app/link", "CR LF line ends"),
+        ("/app/link", "Windows line ends"),
         ("/app", "is a directory|permission denied"),
         ("/app/missing", "does not exist in the image"),
         ("missing", "does not exist in the image on its PATH, /usr"),

@@ -28,8 +28,6 @@ _PROMISES: Final = {
         f"a WebSocket at {contract.BIDIRECTIONAL_PATH}",
     ),
 }
-
-
 _TWO_WORDS: Final = re.compile(rb"#![ \t]*\S*/env[ \t]+[^-\s]\S*[ \t]+\S")
 
 

@@ -87,7 +87,7 @@ def _examine_shell_script(path: Path) -> Iterator[Finding]:
         text = f"{path} has Windows line ends, which no shell runs; save it with LF line ends"
         yield Finding("error", f"{text} [IMG-13, TRIP-2]")
     elif not first_line.startswith(b"#!"):
-        text = f"{path} does not begin with #! and an interpreter: /bin/sh will run it"
+        text = f"{path} does not begin with #!, perhaps for a byte order mark: /bin/sh will run it"
         yield Finding("warning", text)
 
 
@@ -106,6 +106,9 @@ def _examine_module(path: Path, local: set[str], *, has_requirements: bool) -> I
     functions = {node.name: node for node in tree.body if isinstance(node, _FUNCTION_KINDS)}
     if path.name == "inference.py":
         yield from _examine_handlers(path, functions)
+        if not _may_define(tree, {*handler_rules.FUNCTIONS, "*"}):
+            expected = ", ".join(handler_rules.FUNCTIONS)
+            yield Finding("warning", f"{path} defines no handler; expected one of {expected}")
     names = {getattr(node, "name", "") for node in tree.body}
     if path.name == algorithm.FILE_NAME and "train" not in names:
         yield Finding("error", f"{path} has no function train(job)")
@@ -142,6 +145,13 @@ def _examine_handlers(path: Path, functions: dict[str, _Function]) -> Iterator[F
         fault = handler_rules.find_wrong_count(name, taken)
         if fault:
             yield Finding("error", f"{path}:{functions[name].lineno}: {fault}")
+
+
+def _may_define(tree: ast.Module, names: set[str]) -> bool:
+    """Return whether a module mentions one of the names, or has a class that a model needs."""
+    keys = ("name", "asname", "id")
+    found = {getattr(node, key, "") for node in ast.walk(tree) for key in keys}
+    return bool(found & names) or any(isinstance(node, ast.ClassDef) for node in tree.body)
 
 
 def _is_asynchronous_generator(function: _Function) -> bool:

@@ -153,9 +153,11 @@ def _encode_csv(array_like: Any) -> str:
     if rows.ndim not in (1, 2) or rows.dtype.kind not in "OU" or unfit:
         found = type(array_like).__name__
         if rows.ndim and unfit:
-            found += f" with a {type(unfit[0]).__name__}"
-        message = f"the prediction is a {found} that {media_types.CSV} cannot hold"
-        raise RequestError(406, f"{message}; accept {media_types.JSON}, or add an output_fn")
+            found += f" with values of the type {type(unfit[0]).__name__}"
+        message = (
+            f"the prediction is a {found} that {media_types.CSV} cannot hold; add an output_fn"
+        )
+        raise RequestError(406, f"{message}, or accept {media_types.JSON} for lists and dicts")
     stream = io.StringIO()
     csv.writer(stream, lineterminator="\n").writerows(map(np.atleast_1d, rows))
     return stream.getvalue()

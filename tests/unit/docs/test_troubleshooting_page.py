@@ -21,7 +21,7 @@ QUOTES = [quote for row in ROWS for quote in re.findall(r"`([^`]+)`", row[0]) if
 OTHERS = {"docker", "podman", "env"}
 """Programs that find a cause, besides ours."""
 FOREIGN = {
-    "Can't get attribute 'X' on <module '__main__'": "pickle",
+    "Can't get attribute 'X' on <module": "pickle",
     "No module named 'x'": "Python",
     "Permission denied": "the kernel",
     "bind source path does not exist": "Docker",
@@ -29,6 +29,7 @@ FOREIGN = {
     "exec format error": "the kernel",
     "no such file or directory": "the kernel",
     "slirp4netns failed": "Podman",
+    "use -[v]S to pass options in shebang lines": "env",
 }
 """Messages of others, by who says them."""
 COMPOSED = "learning_rate='fast': expected a number"

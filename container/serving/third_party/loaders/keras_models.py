@@ -126,8 +126,8 @@ def _load(path: Path) -> Any:
             if custom and not _is_of_keras(keras, custom[1]):
                 raise UserError(_explain_custom(path, custom[1])) from error
             reason = str(error).rpartition("Exception encountered: ")[2].partition("\n")[0]
-            if custom and keras_two.is_operation(custom[1]):
-                reason = f"it applies functions of TensorFlow between its layers ({custom[1]})"
+            if custom:
+                reason = keras_two.explain(custom[1]) or reason
             raise UserError(
                 f"{path} was written by Keras {version}, and Keras {keras.__version__} cannot load "
                 f"it: load it with Keras 2 (pip install tf-keras), save it by model.export(...) as "
@@ -153,7 +153,7 @@ def _name(path: Path, scratch: Path) -> Path:
 
 def _is_of_keras(keras: Any, name: str) -> bool:
     is_model = name in ("Functional", "Sequential", "Model")
-    return hasattr(keras.layers, name) or is_model or keras_two.is_operation(name)
+    return hasattr(keras.layers, name) or is_model or bool(keras_two.explain(name))
 
 
 def _explain_custom(path: Path, name: str) -> str:

@@ -28,13 +28,20 @@ _OPERATIONS: Final = frozenset(
     {"TFOpLambda", "SlicingOpLambda", "InstanceMethod", "InstanceProperty", "ClassMethod"}
 )
 """What Keras 2 makes of functions of TensorFlow between layers; Keras 3 has nothing like it."""
+_REMOVED: Final = re.compile(
+    r"LocallyConnected[12]D|ThresholdedReLU|CuDNN(GRU|LSTM)|Random(Height|Width)"
+)
 _CONFIG: Final = "config.json"
 _METADATA: Final = "metadata.json"
 
 
-def is_operation(name: str) -> bool:
-    """Return whether a class stands for a function of TensorFlow between layers of Keras 2."""
-    return name in _OPERATIONS
+def explain(name: str) -> str:
+    """Return why Keras 3 lacks a class of Keras 2; empty for other classes."""
+    if name in _OPERATIONS:
+        return f"it applies functions of TensorFlow between its layers ({name})"
+    if _REMOVED.fullmatch(name):
+        return f"Keras 3 has no layer {name}"
+    return ""
 
 
 def find_version(path: Path) -> str:

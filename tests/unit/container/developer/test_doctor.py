@@ -42,6 +42,8 @@ def test_new_project_is_healthy(tmp_path: Path, kind: str) -> None:
         ),
         ("train.sh", "#!/bin/sh\r\necho\r\n", "Windows line ends"),
         ("train.sh", "echo", "does not begin with #!"),
+        ("train.sh", "\ufeff#!/bin/sh", "a byte order mark"),
+        ("inference.py", "import json\nx = 1", "defines no handler; expected one of model_fn"),
         ("learn.py", "x = 1", "name the program with SAGEMAKER_PROGRAM"),
         ("algorithm.py", "x = 1", "has no function train"),
         (
@@ -90,6 +92,23 @@ def test_fault_of_code_is_told_with_its_file(
     found = [text for text in errors(tmp_path) if message in text]
     assert found
     assert str(tmp_path / "code") in found[0]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "from other import model_fn",
+        "from other import load as model_fn",
+        "from other import *",
+        "model_fn = make()",
+        "if True:\n    def model_fn(d): ...",
+        "class Layer: ...",
+    ],
+)
+def test_handlers_that_come_from_elsewhere_are_seen(tmp_path: Path, text: str) -> None:
+    write(tmp_path / "code/inference.py", text)
+    write(tmp_path / "code/other.py", "")
+    assert [found for found in errors(tmp_path) if "defines no handler" in found] == []
 
 
 @pytest.mark.parametrize(

@@ -17,10 +17,11 @@ HERE = {"x86_64": b"\x3e\x00", "aarch64": b"\xb7\x00"}.get(platform.machine(), b
 ELF = b"\x7fELF\x02\x01\x01" + bytes(11)
 FILES = [
     (b"#!/bin/sh\n", 0o644, "not executable; run chmod"),
-    (b"#!/bin/sh\r\necho\r\n", 0o755, r"CR LF line ends.*'/bin/sh\\r'"),
-    (b"#!/usr/bin/env-python\r", 0o755, "CR LF line ends"),
+    (b"#!/bin/sh\r\necho\r\n", 0o755, r"Windows line ends.*'/bin/sh\\r'"),
+    (b"#!/usr/bin/env-python\r", 0o755, "Windows line ends"),
     (b"#!/no/interpreter -u\n", 0o755, "interpreter .* is missing: /no/interpreter -u"),
     (b"echo hello\n", 0o755, "lacks #!"),
+    (b"\xef\xbb\xbf#!/bin/sh\n", 0o755, "a byte order mark before its #!"),
     (b"", 0o755, "lacks #!"),
     (ELF + b"\x28\x00", 0o755, "is for arm"),
     (ELF + HERE, 0o755, "damaged, or the loader"),

@@ -50,7 +50,14 @@ def test_calls_of_a_layer_stay() -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "is_operation"), [("TFOpLambda", True), ("SlicingOpLambda", True), ("Scale", False)]
+    ("name", "reason"),
+    [
+        ("TFOpLambda", "applies functions of TensorFlow"),
+        ("SlicingOpLambda", "applies functions of TensorFlow"),
+        ("LocallyConnected1D", "Keras 3 has no layer LocallyConnected1D"),
+        ("Scale", ""),
+    ],
 )
-def test_functions_of_tensorflow_are_no_layers_of_the_users(name: str, is_operation: bool) -> None:
-    assert keras_two.is_operation(name) == is_operation
+def test_what_keras_3_lacks_is_no_layer_of_the_users(name: str, reason: str) -> None:
+    assert reason in keras_two.explain(name)
+    assert bool(keras_two.explain(name)) == bool(reason)
