@@ -230,13 +230,7 @@ class ScratchStream(Stream):
         content = mmap.mmap(scratch.descriptor, 0, prot=mmap.PROT_READ)
         images = np.frombuffer(content, np.uint8).reshape(-1, *self.image_shape)
         return LabeledImages(
-            images,
-            self.labels,
-            self.classes,
-            self.rejected,
-            self.notes,
-            self.names,
-            self.prints,
+            images, self.labels, self.classes, self.rejected, self.notes, self.names, self.prints
         )
 
     def count_block_images(self, multiple: int = 1) -> int:

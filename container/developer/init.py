@@ -99,8 +99,7 @@ def _name_commands(directory: Path) -> dict[str, str]:
 def main(argv: Sequence[str]) -> int:
     """Run `init` and return its exit code."""
     parser = argparse.ArgumentParser(
-        prog=name_command("init"),
-        description="Write a minimal project that trains and serves.",
+        prog=name_command("init"), description="Write a minimal project that trains and serves."
     )
     parser.add_argument("directory", type=Path, help="where to write the project")
     parser.add_argument("--kind", choices=tuple(KINDS), help="kind of project (default: script)")

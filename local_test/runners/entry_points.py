@@ -42,10 +42,8 @@ def explain_file(name: str, head: bytes, mode: int) -> str:
         return f"the interpreter of the entry point {name} is missing: {interpreter}"
     if head.startswith(b"\x7fELF"):
         return _explain_binary(name, head)
-    reason = "neither a program nor a script: its first line lacks #!"
-    if head.startswith(b"\xef\xbb\xbf"):
-        reason = "a script with a byte order mark before its #!; save it without"
-    return f"the entry point {name} is {reason}"
+    reason = "its first line lacks #!, perhaps for a byte order mark"
+    return f"the entry point {name} is neither a program nor a script: {reason}"
 
 
 def _explain_binary(name: str, head: bytes) -> str:

@@ -71,9 +71,9 @@ def _examine_members(path: Path, members: Sequence[tarfile.TarInfo]) -> Iterator
 
 def examine_directory(model_dir: Path) -> Iterator[Finding]:
     """Examine a model directory."""
-    entries = [entry for entry in model_dir.iterdir() if not entry.name.startswith(".")]
-    if len(entries) == 1 and entries[0].is_dir() and entries[0].name not in ("code", "1"):
-        name = _descend(entries[0]).relative_to(model_dir)
+    inner = _descend(model_dir)
+    if inner != model_dir:
+        name = inner.relative_to(model_dir)
         text = f"{model_dir} holds only the folder {name}; pack what is inside it (tar -C {name} .)"
         yield Finding("warning", f"{text} [TRIP-21]")
     yield from _examine_serving(model_dir)
@@ -85,7 +85,7 @@ def examine_directory(model_dir: Path) -> Iterator[Finding]:
 
 def _descend(directory: Path) -> Path:
     """Follow directories that hold only another directory; return the last one."""
-    entries = list(directory.iterdir())
+    entries = [entry for entry in directory.iterdir() if not entry.name.startswith(".")]
     if len(entries) == 1 and entries[0].is_dir() and entries[0].name not in ("code", "1"):
         return _descend(entries[0])
     return directory

@@ -20,12 +20,7 @@ from local_test.aws.sagemaker import (
 )
 from local_test.aws.sagemaker.hosting import component_operations
 from local_test.aws.sagemaker.live_jobs import JOB_KINDS
-from local_test.aws.sagemaker.metadata import (
-    experiments,
-    lineage,
-    model_cards,
-    search_operations,
-)
+from local_test.aws.sagemaker.metadata import experiments, lineage, model_cards, search_operations
 from local_test.aws.sagemaker.pipelines import execution_operations, pipeline_operations
 from local_test.aws.sagemaker.tuning import tuning_operations
 from local_test.requests import shapes

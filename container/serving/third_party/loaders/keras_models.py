@@ -112,9 +112,7 @@ def _load(path: Path) -> Any:
         except ImportError:
             raise
         except Exception as error:
-            custom = _CUSTOM.search(str(error))
-            if custom and not _is_of_keras(keras, custom[1]):
-                raise UserError(_explain_custom(path, custom[1])) from error
+            _refuse_custom(keras, path, error)
             version = keras_two.find_version(path)
             if not version.startswith("2."):
                 raise
@@ -122,12 +120,8 @@ def _load(path: Path) -> Any:
             converted = keras_two.convert(path, Path(scratch))
             return _read(keras, converted)
         except Exception as error:
-            custom = _CUSTOM.search(str(error))
-            if custom and not _is_of_keras(keras, custom[1]):
-                raise UserError(_explain_custom(path, custom[1])) from error
             reason = str(error).rpartition("Exception encountered: ")[2].partition("\n")[0]
-            if custom:
-                reason = keras_two.explain(custom[1]) or reason
+            reason = keras_two.explain(_refuse_custom(keras, path, error)) or reason
             raise UserError(
                 f"{path} was written by Keras {version}, and Keras {keras.__version__} cannot load "
                 f"it: load it with Keras 2 (pip install tf-keras), save it by model.export(...) as "
@@ -151,13 +145,14 @@ def _name(path: Path, scratch: Path) -> Path:
     return link
 
 
-def _is_of_keras(keras: Any, name: str) -> bool:
-    is_model = name in ("Functional", "Sequential", "Model")
-    return hasattr(keras.layers, name) or is_model or bool(keras_two.explain(name))
-
-
-def _explain_custom(path: Path, name: str) -> str:
-    return (
-        f"{path} uses {name!r}, whose code is not in the file; add code/inference.py, which "
-        f"defines {name} under @keras.saving.register_keras_serializable(); it needs no handlers"
-    )
+def _refuse_custom(keras: Any, path: Path, error: Exception) -> str:
+    """Return the class that is missing, or "". Raises: UserError if it is a user's own."""
+    name = "".join(_CUSTOM.findall(str(error))[:1])
+    is_model = name in ("", "Functional", "Sequential", "Model")
+    if not (is_model or hasattr(keras.layers, name) or keras_two.explain(name)):
+        raise UserError(
+            f"{path} uses {name!r}, whose code is not in the file; add code/inference.py, which "
+            f"defines {name} under @keras.saving.register_keras_serializable(); it needs no "
+            "handlers"
+        ) from error
+    return name

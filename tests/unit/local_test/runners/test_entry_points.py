@@ -21,7 +21,7 @@ FILES = [
     (b"#!/usr/bin/env-python\r", 0o755, "Windows line ends"),
     (b"#!/no/interpreter -u\n", 0o755, "interpreter .* is missing: /no/interpreter -u"),
     (b"echo hello\n", 0o755, "lacks #!"),
-    (b"\xef\xbb\xbf#!/bin/sh\n", 0o755, "a byte order mark before its #!"),
+    (b"\xef\xbb\xbf#!/bin/sh\n", 0o755, "lacks #!, perhaps for a byte order mark"),
     (b"", 0o755, "lacks #!"),
     (ELF + b"\x28\x00", 0o755, "is for arm"),
     (ELF + HERE, 0o755, "damaged, or the loader"),
