@@ -54,6 +54,9 @@ def examine(programs: Iterable[Path], dockerfile_text: str = "") -> Iterator[Fin
         elif not head.startswith((b"#!", b"\x7fELF")):
             text = f"{path} does not begin with #! and an interpreter: exec format error"
             yield Finding("error", f"{text}; add a line such as #!/usr/bin/env python3 [IMG-13]")
+        elif head.startswith(b"\x7fELF") and head[18:20] != b"\x3e\x00":
+            text = f"{path} is built for another processor than x86_64"
+            yield Finding("warning", f"{text}; build it for linux/amd64 [IMG-8]")
         elif _TWO_WORDS.match(head):
             text = f"{path} asks env for one program of several words, which does not exist"
             yield Finding("error", f"{text}; write #!/usr/bin/env -S before them [IMG-13]")

@@ -65,6 +65,17 @@ def test_a_program_that_does_not_start_or_stop_is_named(
     assert message in fault
 
 
+@pytest.mark.parametrize(("machine", "is_named"), [(0x3E, False), (0xB7, True)])
+def test_a_binary_for_another_processor_is_named(
+    machine: int, is_named: bool, tmp_path: Path
+) -> None:
+    directory = make_sample(tmp_path)
+    head = b"\x7fELF\x02\x01\x01" + bytes(11)
+    (directory / "trees/serve").write_bytes(head + machine.to_bytes(2, "little"))
+    faults = [text for text in find_faults(directory) if "another processor than x86_64" in text]
+    assert len(faults) == is_named
+
+
 @pytest.mark.parametrize(
     "text",
     [
