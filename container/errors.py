@@ -62,6 +62,23 @@ def describe_absence(place: str | Path) -> str:
     return text
 
 
+def describe_kind(place: str | Path) -> str | None:
+    """Return one sentence about a folder in place of a file, or the reverse; None if neither."""
+    path = Path(place)
+    if path.is_dir():
+        return f"{path} is a folder; name a file"
+    files = [part for part in (path, *path.parents) if part.is_file()]
+    return f"{files[0]} is a file; name a folder" if files else None
+
+
+def describe_port(port: int, error: OSError, flag: str = "--port") -> str:
+    """Return one sentence about a port on which nothing can listen."""
+    return (
+        f"{flag} {port}: the port cannot be used: {error.strerror}; end the program that listens "
+        "on it, or choose another port"
+    )
+
+
 def name_command(command: str) -> str:
     """Return what a user types for a command, in a package, a checkout or an image.
 

@@ -6,7 +6,6 @@ or prediction failed, 2 the command or request is wrong or this machine cannot r
 by Ctrl-C.
 """
 
-import errno
 import functools
 import importlib
 import sys
@@ -16,7 +15,7 @@ from typing import Any, Final
 
 import typer
 
-from container.errors import PlatformError, RequestError, UserError
+from container.errors import PlatformError, RequestError, UserError, describe_kind
 from local_test import proxies
 from local_test.cli import extras
 from local_test.cli.options import JOBS, Command, Group
@@ -134,12 +133,12 @@ def _explain(error: Exception) -> str | None:
 
 
 def _explain_refusal(error: OSError) -> str | None:
-    """Return what the operating system refused, or None if the error names no port and no path."""
-    if error.errno == errno.EADDRINUSE:
-        return "the port is in use; end the program that listens on it, or choose another --port"
+    """Return what the operating system refused, or None if the error names no path."""
     if error.filename is None:
         return None
     place = Path(str(error.filename))
     if not JOBS.is_dir() and (place.is_relative_to(JOBS) or JOBS.is_relative_to(place)):
         return f"cannot make {JOBS} for jobs: {error.strerror}; LOCAL_TEST_JOBS names another place"
-    return f"{error.filename}: {error.strerror}"
+    if isinstance(error, IsADirectoryError | NotADirectoryError | FileExistsError):
+        return describe_kind(place)
+    return f"{place}: {error.strerror}"

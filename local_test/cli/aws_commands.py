@@ -15,15 +15,14 @@ from typing import Annotated, Any, Final
 
 import typer
 
-from container.errors import PlatformError, UserError, name_command
+from container.errors import PlatformError, UserError, describe_kind, name_command
 from local_test import container_files, proxies
 from local_test.aws.account.settings import Settings
 from local_test.aws.process import installation, keys
 from local_test.cli import extras
-from local_test.cli.options import JOBS, flag, option, split_command, with_groups
+from local_test.cli.options import CHECKOUT, JOBS, flag, option, split_command, with_groups
 
 _READY_LIMIT_S: Final = 60
-_CHECKOUT = Path(__file__).resolve().parents[2]
 
 Directory = Annotated[
     Path | None,
@@ -56,15 +55,12 @@ class SettingsOptions:
         None, "Run Lambda functions of pipelines as programs of this machine."
     )
 
-    def _check_program(self) -> str | None:
-        if self.program is not None:
-            split_command("--program", self.program)
-        return self.program
-
     def list_changes(self) -> dict[str, object]:
         """Return the settings that are given."""
+        if self.program is not None:
+            split_command("--program", self.program)
         changes: dict[str, object] = {
-            "program": "" if self.docker else self._check_program(),
+            "program": "" if self.docker else self.program,
             "working_directory": str(Path.cwd()) if self.program else None,
             "port": self.port,
             "region": self.region,
@@ -122,7 +118,7 @@ def _load_settings(home: Path, changes: dict[str, object]) -> Settings:
     if faults:
         raise UserError.from_faults("cannot start the local AWS with these settings", faults)
     if not settings.working_directory:
-        settings = replace(settings, working_directory=str(_CHECKOUT))
+        settings = replace(settings, working_directory=str(CHECKOUT))
     command = name_command("").rstrip()
     return replace(settings, jobs_directory=str(JOBS.absolute()), command=command)
 
@@ -142,7 +138,7 @@ def _start(home: Path, settings: Settings) -> installation.Running:
     with log.open("ab") as file:
         process = subprocess.Popen(  # noqa: S603 - our own module
             [*command, json.dumps(vars(settings))],
-            cwd=_CHECKOUT,
+            cwd=CHECKOUT,
             stdin=subprocess.DEVNULL,
             stdout=file,
             stderr=subprocess.STDOUT,
@@ -263,9 +259,15 @@ def purge(
 
 
 def find_directory(directory: Path | None) -> Path:
-    """Return the directory of the local AWS: as given, or that of this user."""
+    """Return the directory of the local AWS: as given, or that of this user.
+
+    Raises: UserError if it is or leads through a file.
+    """
     data = Path(os.environ.get("XDG_DATA_HOME") or Path.home() / ".local/share")
-    return (directory or data / "local-aws").expanduser().absolute()
+    home = (directory or data / "local-aws").expanduser().absolute()
+    if not home.is_dir() and (fault := describe_kind(home)) is not None:
+        raise UserError(f"{fault} with --directory or LOCAL_AWS_DIRECTORY")
+    return home
 
 
 def _ask(running: installation.Running) -> dict[str, Any]:

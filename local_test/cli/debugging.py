@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from container.errors import UserError, name_command
+from container.errors import UserError, describe_port, name_command
 from local_test.cli import extras, terminal
 from local_test.cli.options import ContainerOptions, check_port, flag, option
 from local_test.endpoints.server import Limits
@@ -151,5 +151,4 @@ def _check_free(port: int) -> None:
         try:
             probe.bind((_HOST, port))
         except OSError as error:
-            message = f"--debug {port}: this port cannot be used: {error.strerror}"
-            raise UserError(message) from error
+            raise UserError(describe_port(port, error, "--debug")) from error

@@ -18,7 +18,7 @@ from typing import Annotated
 import typer
 
 from container import contract
-from container.errors import PlatformError, UserError, name_command
+from container.errors import PlatformError, UserError, describe_port, name_command
 from local_test.cli import reloading, request_files, terminal
 from local_test.cli.debugging import DebugOptions
 from local_test.cli.options import (
@@ -178,7 +178,11 @@ def serving(
     name = requests.endpoint["EndpointName"]
     directory = JOBS / "endpoints" / name
     endpoint = Endpoint(requests, runner, directory, terminal.show_line, limits, faults=happenings)
-    with contextlib.closing(InvocationServer({name: endpoint}, port)) as server:
+    try:
+        invocations = InvocationServer({name: endpoint}, port)
+    except OSError as error:
+        raise UserError(describe_port(port, error)) from error
+    with contextlib.closing(invocations) as server:
         endpoint.start()
         server.start()
         state = directory / "endpoint.json"

@@ -9,20 +9,16 @@ from typing import Final
 from container.errors import UserError, name_installation
 
 EXTRAS: Final = {
-    "tensorflow": "trainer",
-    "sklearn": "trainer",
-    "moto": "aws",
-    "optuna": "tuning",
-    "debugpy": "debug",
+    "tensorflow": ("trainer", "the bundled trainer"),
+    "sklearn": (
+        "trainer",
+        "the example of handwritten digits, which is used without data of your own,",
+    ),
+    "moto": ("aws", "the local AWS"),
+    "optuna": ("tuning", "Bayesian tuning"),
+    "debugpy": ("debug", "--debug"),
 }
-"""Libraries that are imported where they are needed, and the extra that has them."""
-_PURPOSES: Final = {
-    "tensorflow": "the bundled trainer",
-    "sklearn": "the example of handwritten digits, which is used without data of your own,",
-    "moto": "the local AWS",
-    "optuna": "Bayesian tuning",
-    "debugpy": "--debug",
-}
+"""Libraries that are imported where they are needed, the extra that has them, and what for."""
 
 
 def explain(library: str | None) -> str | None:
@@ -30,8 +26,8 @@ def explain(library: str | None) -> str | None:
     name = (library or "").partition(".")[0]
     if name not in EXTRAS:
         return None
-    install = name_installation(EXTRAS[name])
-    return f"{_PURPOSES[name]} needs {name}, which is not installed; run {install}"
+    extra, purpose = EXTRAS[name]
+    return f"{purpose} needs {name}, which is not installed; run {name_installation(extra)}"
 
 
 def require(library: str) -> None:

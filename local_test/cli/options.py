@@ -5,6 +5,7 @@
 
 import functools
 import inspect
+import itertools
 import os
 import re
 import shlex
@@ -43,6 +44,15 @@ _VALUES: Final = {
 class _PlainHelp:
     """Help that names values in words, and shows no value for a flag: `--spot true` is an error."""
 
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """Parse a command line. Raises: UserError if an option has an empty value."""
+        own: list[Any] = self.params  # type: ignore[attr-defined] # Typer's
+        names = {f"{name}=" for param in own if not param.multiple for name in param.opts}
+        joined = [*args, *map("=".join, itertools.pairwise(args))]
+        for text in names.intersection(joined):
+            raise UserError(f"{text[:-1]} has no value; give one, or leave it out")
+        return super().parse_args(ctx, args)  # type: ignore[misc, no-any-return] # Typer's
+
     def get_params(self, ctx: Any) -> list[Any]:
         """Return the parameters, with names for their values."""
         params: list[Any] = super().get_params(ctx)  # type: ignore[misc] # Typer's
@@ -61,9 +71,6 @@ class Command(_PlainHelp, TyperCommand):
 
 class Group(_PlainHelp, TyperGroup):
     """A group of commands."""
-
-
-ContentType = Annotated[str, typer.Option(help="Content-Type header of the body.")]
 
 
 def option(default: Any, text: str, names: Sequence[str] = ()) -> Any:

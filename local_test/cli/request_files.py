@@ -4,7 +4,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from container.errors import UserError, describe_absence
+from container.errors import UserError, describe_absence, describe_kind
 from local_test.cli import terminal
 from local_test.data.record_formats import unite
 from local_test.requests.endpoint_requests import EndpointRequests
@@ -74,7 +74,8 @@ def read_bytes(path: Path) -> bytes:
     except FileNotFoundError as error:
         raise UserError(describe_absence(path)) from error
     except OSError as error:
-        raise UserError(f"cannot read {path}: {error.strerror}") from error
+        message = describe_kind(path) or f"cannot read {path}: {error.strerror}"
+        raise UserError(message) from error
 
 
 def show(request: ValidRequest) -> int:

@@ -12,7 +12,7 @@ import typer
 
 from container.errors import UserError
 from local_test.cli import endpoint_commands, request_files, terminal
-from local_test.cli.options import JOBS, ContainerOptions, ContentType, DataOptions, with_groups
+from local_test.cli.options import JOBS, ContainerOptions, DataOptions, with_groups
 from local_test.cli.samples import digits, project
 from local_test.data.local_objects import check_presence
 from local_test.endpoints.endpoint import Endpoint
@@ -103,7 +103,9 @@ def smoke(
         Path | None,
         typer.Option(help="File with the body of a request; by default a handwritten digit."),
     ] = None,
-    content_type: ContentType = "text/csv",
+    content_type: Annotated[
+        str, typer.Option(help="Content-Type header of the body.")
+    ] = "text/csv",
     evaluation: Annotated[
         bool | None,
         typer.Option(

@@ -1,9 +1,11 @@
 """What a person reads: results on standard output, everything else on standard error."""
 
 import contextlib
+import functools
 import json
 import math
 import queue
+import re
 import signal
 import sys
 import threading
@@ -43,24 +45,17 @@ def say(text: str) -> None:
     _console.print(_escape(text), soft_wrap=True)
 
 
-def note(text: str) -> None:
-    """Print something that the user should know."""
-    _console.print(f"[yellow]note:[/] {_escape(text)}", soft_wrap=True)
-
-
-def find(text: str) -> None:
-    """Print a finding: what SageMaker accepts now, and the user will regret."""
-    _console.print(f"[yellow]finding:[/] {_escape(text)}", soft_wrap=True)
-
-
-def complain(text: str) -> None:
-    """Print an error."""
-    _console.print(f"[bold red]error:[/] {_escape(text)}", soft_wrap=True)
-
-
 def mark(style: str, head: str, text: str) -> None:
     """Print a line whose head is colored."""
     _console.print(f"[{style}]{head}[/] {_escape(text)}", soft_wrap=True)
+
+
+note = functools.partial(mark, "yellow", "note:")
+"""Print something that the user should know."""
+find = functools.partial(mark, "yellow", "finding:")
+"""Print a finding: what SageMaker accepts now, and the user will regret."""
+complain = functools.partial(mark, "bold red", "error:")
+"""Print an error."""
 
 
 def _escape(text: str) -> str:
@@ -116,18 +111,14 @@ def first_line(text: str) -> str:
 def shorten_reason(reason: str) -> str:
     """Return a failure reason without the traceback, which is in the log above.
 
-    The toolkit's form names the exception in its member ErrorMessage.
+    The toolkit's form names the exception in its member ErrorMessage; of a long traceback, only the
+    end is there.
     """
-    head, _, rest = reason.partition("\nTraceback (most recent call last)")
-    if not rest:
-        return reason
-    lines = head.splitlines()
-    messages = [line for line in lines if line.startswith('ErrorMessage "')]
-    if not messages:
-        return head.strip()
-    codes = [line.removeprefix("ExitCode ") for line in lines if line.startswith("ExitCode ")]
-    message = messages[0].removeprefix('ErrorMessage "')
-    return f"the program failed with exit code {', '.join(codes)}: {message}"
+    members = re.findall(r'^(?:ExitCode|ErrorMessage|ExtraInfo) "?(.*?)"?$', reason, re.MULTILINE)
+    if len(members) > 1:
+        code, *said = members
+        return f"the program failed with exit code {code}: {'; '.join(said)}"
+    return reason.partition("\nTraceback (most recent call last)")[0]
 
 
 class _Stoppable(Protocol):
@@ -190,16 +181,8 @@ def report(result: JobResult, artifact: str, *, as_json: bool = False) -> int:
 @contextlib.contextmanager
 def live_line(describe: Callable[[], str]) -> Iterator[bool]:
     """Keep a line below everything else on a terminal, and yield True; elsewhere yield False."""
-    if not _is_live():
-        yield False
-        return
-    from rich.live import Live  # noqa: PLC0415 - only terminals need it
-
-    def render() -> Text:
-        return Text(describe(), style="bold", no_wrap=True, overflow="ellipsis")
-
-    with Live(console=_console, transient=True, get_renderable=render):
-        yield True
+    with live_metrics(describe):
+        yield _is_live()
 
 
 def _is_live() -> bool:

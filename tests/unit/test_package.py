@@ -88,7 +88,7 @@ def test_everything_that_is_imported_is_declared_in_the_base_or_an_extra() -> No
 
 @pytest.mark.parametrize("library", extras.EXTRAS)
 def test_the_extra_that_a_message_names_has_the_library(library: str) -> None:
-    declared = name_declared(PROJECT["optional-dependencies"][extras.EXTRAS[library]])
+    declared = name_declared(PROJECT["optional-dependencies"][extras.EXTRAS[library][0]])
     assert DISTRIBUTIONS.get(library, library) in declared
 
 

@@ -17,7 +17,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Final
 
-from container.errors import PlatformError
+from container.errors import PlatformError, describe_port
 from local_test import proxies, web_server
 from local_test.aws.account.account import Account
 from local_test.aws.account.settings import Settings
@@ -131,15 +131,14 @@ def _listen_anew(directory: Path, port: int) -> socket.socket:
     """
     path = directory / "port"
     try:
-        last = int(path.read_text(encoding="ascii"))
+        last = min(int(path.read_text(encoding="ascii")), 65535)
     except (OSError, ValueError):
         last = 0
     try:
         listener = peers.bind("127.0.0.1", port or last)
-    except (OSError, OverflowError) as error:
+    except OSError as error:
         if port:
-            message = f"port {port} of 127.0.0.1 is taken: {error}; choose another with --port"
-            raise PlatformError(message) from error
+            raise PlatformError(describe_port(port, error)) from error
         listener = peers.bind("127.0.0.1", 0)
     installation.write_text(path, str(listener.getsockname()[1]))
     return listener

@@ -8,7 +8,7 @@ import typer
 from container.errors import PlatformError, UserError, name_command
 from local_test.cli import terminal
 from local_test.cli.remote.remote_options import RemoteOptions
-from local_test.cli.remote.submission import Submission, begin, interruptible, wants_to_leave
+from local_test.cli.remote.submission import Submission, begin, doubt, interruptible, wants_to_leave
 from local_test.remote.creation import UncertainError
 from local_test.remote.remote_endpoints import EndedError, RemoteEndpoint
 from local_test.requests import validation
@@ -78,12 +78,8 @@ def _rewrite(submission: Submission, requests: EndpointRequests) -> EndpointRequ
     )
 
 
-def _doubt(name: str) -> str:
-    return f"{name} may still run: `{name_command('aws delete')} {name}` deletes it"
-
-
 def _delete(endpoint: RemoteEndpoint) -> None:
-    hint = _doubt(endpoint.name)
+    hint = doubt(endpoint.name, "delete")
     try:
         terminal.say(f"deleting {endpoint.name}")
         endpoint.delete()
@@ -99,7 +95,7 @@ def _give_up(endpoint: RemoteEndpoint, error: UserError | PlatformError) -> NoRe
     try:
         endpoint.delete()
     except (UserError, PlatformError):
-        end = _doubt(endpoint.name)
+        end = doubt(endpoint.name, "delete")
     else:
         end = f"nothing of {endpoint.name} is left"
     if isinstance(error, UncertainError):

@@ -240,12 +240,13 @@ def _follow(job: RemoteJob, started: str) -> JobResult:
     except (UserError, PlatformError) as error:
         _give_up(job, error)
     except KeyboardInterrupt:
-        terminal.complain(_doubt(job.name))
+        terminal.complain(doubt(job.name, "stop"))
         raise
 
 
-def _doubt(name: str) -> str:
-    return f"{name} may still run: `{name_command('aws stop')} {name}` stops it"
+def doubt(name: str, verb: str) -> str:
+    """Say that a job or endpoint may be left, and how to end it: `stop` or `delete`."""
+    return f"{name} may still run: `{name_command(f'aws {verb} {name}')}` {verb}s it"
 
 
 def wants_to_leave(name: str) -> bool:
@@ -267,7 +268,7 @@ def _give_up(job: RemoteJob, error: UserError | PlatformError) -> NoReturn:
     try:
         job.stop()
     except (UserError, PlatformError):
-        end = _doubt(job.name)
+        end = doubt(job.name, "stop")
     else:
         end = f"{job.name} is being stopped"
     raise type(error)(f"{error}; {end}") from error

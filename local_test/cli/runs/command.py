@@ -25,10 +25,6 @@ _STYLES: Final = {"Completed": "green", "Failed": "bold red", "InProgress": "cya
 _UNCUT_COLUMNS: Final = 1000
 _PARAMETERS_SHOWN: Final = 4
 
-Directory = Annotated[
-    Path | None,
-    typer.Option(help="Directory of the local AWS; by default ~/.local/share/local-aws."),
-]
 AsJson = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]
 
 app = typer.Typer(
@@ -53,7 +49,7 @@ def list_runs(
         ),
     ] = None,
     limit: Annotated[int, typer.Option(min=1, help="Largest number of runs to show.")] = 30,
-    directory: Directory = None,
+    directory: aws_commands.Directory = None,
     as_json: AsJson = False,
 ) -> int:
     """List the jobs of this machine, also those of the local AWS, the newest first."""
@@ -83,7 +79,7 @@ def compare(
             help="Also write an HTML page with curves and confusion matrices to this file."
         ),
     ] = None,
-    directory: Directory = None,
+    directory: aws_commands.Directory = None,
     as_json: AsJson = False,
 ) -> int:
     """Compare runs: parameters and metrics side by side; with --html also curves."""

@@ -6,10 +6,12 @@ import os
 import socket
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import pytest
+import typer
 
 from local_test.cli import app
 from tests.support import ROOT
@@ -37,14 +39,26 @@ def test_the_reason_of_a_failed_job_is_the_last_line(tmp_path: Path) -> None:
     assert str(tmp_path / "empty") in last
 
 
-def test_a_port_in_use_is_one_sentence(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("serve", "--model", "{}/model", "--port"),
+        ("up", "--directory", "{}/aws", "--port"),
+        ("train", "-c", "training={}/model", "--program", "python a.py", "--debug"),
+    ],
+)
+def test_a_port_in_use_is_named_with_its_option(arguments: Sequence[str], tmp_path: Path) -> None:
     (tmp_path / "model").mkdir()
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = str(taken.getsockname()[1])
-        model = str(tmp_path / "model")
-        code, last = run(tmp_path / "jobs", "serve", "--model", model, "--port", port)
+        words = [text.format(tmp_path) for text in arguments]
+        code, last = run(tmp_path / "jobs", *words, port)
     assert code == 2
-    assert last.startswith("error: the port is in use")
+    reason = (
+        f"{words[-1]} {port}: the port cannot be used: Address already in use; end the program "
+        "that listens on it, or choose another port"
+    )
+    assert reason in last
 
 
 def test_a_job_directory_that_cannot_be_made_is_named(tmp_path: Path) -> None:
@@ -54,6 +68,63 @@ def test_a_job_directory_that_cannot_be_made_is_named(tmp_path: Path) -> None:
     assert code == 2
     reason = "Not a directory; LOCAL_TEST_JOBS names another place"
     assert last == f"error: cannot make {jobs} for jobs: {reason}"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "reason"),
+    [
+        *[
+            ((name, "--directory", "{file}"), "{file} is a file; name a folder with --directory")
+            for name in ("up", "down", "status", "env", "purge", "runs")
+        ],
+        (("up", "--directory", "{file}/aws"), "{file} is a file; name a folder with --directory"),
+        (("train", "--request", "{folder}"), "{folder} is a folder; name a file"),
+        (("serve", "--request", "{folder}"), "{folder} is a folder; name a file"),
+        (("smoke", "-c", "a={file}", "--body", "{folder}"), "{folder} is a folder; name a file"),
+        (("invoke", "{folder}"), "{folder} is a folder; name a file"),
+    ],
+)
+def test_a_file_and_a_folder_are_not_the_same(
+    arguments: Sequence[str], reason: str, tmp_path: Path
+) -> None:
+    (tmp_path / "file").touch()
+    (tmp_path / "folder").mkdir()
+    names = {"file": tmp_path / "file", "folder": tmp_path / "folder"}
+    code, last = run(tmp_path / "jobs", *(text.format(**names) for text in arguments))
+    assert code == 2
+    assert last.startswith(f"error: {reason.format(**names)}")
+
+
+def list_values(command: Any, words: tuple[str, ...] = ()) -> Iterator[tuple[str, ...]]:
+    """Yield each command line that gives an empty text or path."""
+    for name, child in getattr(command, "commands", {}).items():
+        yield from list_values(child, (*words, name))
+    params = command.get_params(typer.Context(command))
+    given = ["x" for param in params if param.required and param.param_type_name == "argument"]
+    for param in params:
+        is_option = param.param_type_name == "option" and not param.multiple
+        if is_option and param.metavar in ("TEXT", "PATH"):
+            yield (*words, *given, f"{param.opts[0]}=")
+
+
+@pytest.mark.parametrize(
+    "words",
+    list(list_values(app._build(""))),  # noqa: SLF001 - all commands
+    ids=" ".join,
+)
+def test_an_empty_value_is_refused_as_it_would_be_this_directory(
+    words: Sequence[str],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    *before, last = words
+    for option in ([last], [last.removesuffix("="), ""]):
+        monkeypatch.setattr(sys, "argv", ["local_test", *before, *option])
+        assert app.main() == 2
+        said = capsys.readouterr().err.splitlines()[-1]
+        assert said == f"error: {option[0].strip('=')} has no value; give one, or leave it out"
 
 
 def test_a_missing_command_is_said(tmp_path: Path) -> None:

@@ -28,6 +28,11 @@ def test_a_traceback_stands_in_the_log_only() -> None:
         'Traceback (most recent call last):\n  File "a.py", line 1\n"\nCommand "python a.py"'
     )
     assert terminal.shorten_reason(reason) == "the program failed with exit code 3: KeyError: 'x'"
+    cut = reason.replace("Traceback (most recent call last):\n  F", "F").replace('\n"', '"')
+    cut = cut.replace("\nCommand", '\nExtraInfo "try x"\nCommand')
+    assert terminal.shorten_reason(cut) == (
+        "the program failed with exit code 3: KeyError: 'x'; try x"
+    )
     other = "ValueError: no\nTraceback (most recent call last):\n  File"
     assert terminal.shorten_reason(other) == "ValueError: no"
     for whole in ("UserError: 2 faults\n  - one\n  - two", ""):
