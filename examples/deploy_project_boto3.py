@@ -18,6 +18,7 @@ import time
 from pathlib import Path
 
 import boto3
+from botocore.exceptions import BotoCoreError, ClientError
 
 parser = argparse.ArgumentParser(
     description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
@@ -30,12 +31,25 @@ parser.add_argument("--content-type", default="text/csv")
 parser.add_argument("--env", action="append", default=[], metavar="NAME=VALUE")
 parser.add_argument("--keep", action="store_true", help="do not delete the endpoint")
 options = parser.parse_args()
+for pair in options.env:
+    if "=" not in pair:
+        sys.exit(f"--env {pair}: expected NAME=VALUE")
 environment = dict(pair.split("=", 1) for pair in options.env)
-body = (options.body or options.project / "request.csv").read_bytes()
+request = options.body or options.project / "request.csv"
+for path in (options.project / "code", options.project / "data", request):
+    if not path.exists():
+        sys.exit(f"{path} does not exist; name a project with code/, data/ and request.csv")
+body = request.read_bytes()
 
 session = boto3.Session()
-sagemaker, s3 = session.client("sagemaker"), session.client("s3")
-account = session.client("sts").get_caller_identity()["Account"]
+try:
+    sagemaker, s3 = session.client("sagemaker"), session.client("s3")
+    account = session.client("sts").get_caller_identity()["Account"]
+except (BotoCoreError, ClientError) as error:
+    sys.exit(
+        f"AWS does not answer: {error}; for the local AWS, start it with `up` and point this shell "
+        'at it with `eval "$(python -m local_test env)"` (`byo env` with the package)'
+    )
 bucket = f"sagemaker-{session.region_name}-{account}"
 image = options.image or f"{account}.dkr.ecr.{session.region_name}.amazonaws.com/byo:cpu"
 name = f"project-{int(time.time() * 1000)}"

@@ -11,6 +11,7 @@ import dataclasses
 import json
 import re
 import sys
+import traceback
 import typing
 from collections.abc import Sequence
 from pathlib import Path
@@ -172,7 +173,12 @@ def main(argv: Sequence[str]) -> int:
         print(f"error: {error}", file=sys.stderr)
         return 1
     except Exception as error:  # noqa: BLE001 - whatever the user's file raises
-        print(f"error: {options.file}: {type(error).__name__}: {error}", file=sys.stderr)
+        frames = traceback.extract_tb(error.__traceback__)
+        folder = str(options.file.absolute().parent)
+        own = [f"{frame.filename}:{frame.lineno}" for frame in frames if folder in frame.filename]
+        print(
+            f"error: {[options.file, *own][-1]}: {type(error).__name__}: {error}", file=sys.stderr
+        )
         return 1
     if options.what == "help":
         print(hyperparameters.format_table(algorithm.hyperparameters), end="")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import shlex
 import subprocess
@@ -90,6 +91,33 @@ def test_a_project_of_init_is_deployed(real_aws: LocalAws, tmp_path: Path) -> No
         lambda: real_aws.sagemaker.list_endpoints(NameContains="project-")["Endpoints"],
         lambda endpoints: not endpoints,
     )
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["missing"], "missing/code does not exist; name a project with"),
+        (["mine", "--body", "missing.csv"], "missing.csv does not exist; name a project with"),
+        (["mine", "--env", "A"], "--env A: expected NAME=VALUE"),
+        (["mine"], "AWS does not answer: Unable to locate credentials; for the local AWS, start"),
+    ],
+)
+def test_a_mistake_before_a_deployment_is_one_sentence(
+    arguments: list[str], words: str, tmp_path: Path
+) -> None:
+    init.write(tmp_path / "mine", "script")
+    kept = {"PATH": os.environ["PATH"], "HOME": str(tmp_path)}
+    settings = {"AWS_DEFAULT_REGION": "us-east-1", "AWS_EC2_METADATA_DISABLED": "true"}
+    done = subprocess.run(
+        [sys.executable, ROOT / "examples/deploy_project_boto3.py", *arguments],
+        cwd=tmp_path,
+        env=kept | settings,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 1
+    assert done.stderr.startswith(words)
 
 
 def test_each_call_of_the_sdk_v2_that_people_know_works(aws: LocalAws) -> None:

@@ -234,9 +234,16 @@ def test_what_a_users_file_raises_is_one_sentence(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     path = tmp_path / "mine.py"
-    for text, kind in (("if 1:\n        x = 1\n\ty = 2\n", "TabError"), ("a = b\n", "NameError")):
+    beside = tmp_path / "beside_mine.py"
+    beside.write_text("\n\na = b\n")
+    for text, place, kind in (
+        ("if 1:\n        x = 1\n\ty = 2\n", path, "TabError"),
+        ("\na = b\n", f"{path}:2", "NameError"),
+        ("import beside_mine\n", f"{beside}:3", "NameError"),
+        ("import re\nre.compile('(')\n", f"{path}:2", "error"),
+    ):
         path.write_text(text)
         assert describe.main([str(path)]) == 1
         told = capsys.readouterr().err
-        assert told.startswith(f"error: {path}: {kind}: ")
+        assert told.startswith(f"error: {place}: {kind}: ")
         assert told.count("\n") == 1
