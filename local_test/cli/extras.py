@@ -10,10 +10,7 @@ from container.errors import UserError, name_installation
 
 EXTRAS: Final = {
     "tensorflow": ("trainer", "the bundled trainer"),
-    "sklearn": (
-        "trainer",
-        "the example of handwritten digits, which is used without data of your own,",
-    ),
+    "sklearn": ("trainer", "the example of handwritten digits, used without your own data,"),
     "moto": ("aws", "the local AWS"),
     "optuna": ("tuning", "Bayesian tuning"),
     "debugpy": ("debug", "--debug"),

@@ -103,9 +103,7 @@ def smoke(
         Path | None,
         typer.Option(help="File with the body of a request; by default a handwritten digit."),
     ] = None,
-    content_type: Annotated[
-        str, typer.Option(help="Content-Type header of the body.")
-    ] = "text/csv",
+    content_type: Annotated[str, typer.Option(help="Content-Type of the body.")] = "text/csv",
     evaluation: Annotated[
         bool | None,
         typer.Option(

@@ -4,6 +4,7 @@ import contextlib
 import functools
 import json
 import math
+import os
 import queue
 import re
 import signal
@@ -11,7 +12,7 @@ import sys
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from types import FrameType
-from typing import Any, Final, Protocol
+from typing import Any, Final
 
 from rich.box import HEAVY_HEAD, SIMPLE_HEAD
 from rich.console import Console, Group
@@ -63,10 +64,17 @@ def _escape(text: str) -> str:
 
 
 def show_line(host: str, line: str) -> None:
-    """Print one line of a container's log, or each state of its progress bar on a line."""
+    """Print one line of a container's log, or each state of its progress bar on a line.
+
+    If the log's reader has gone, as after `| head`, this process stops as by SIGTERM.
+    """
     head = f"{host} | " if host else ""
-    for state in split_states(line):
-        print(f"{head}{state}", file=sys.stderr, flush=True)
+    try:
+        for state in split_states(line):
+            print(f"{head}{state}", file=sys.stderr, flush=True)
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stderr.fileno())
+        os.kill(os.getpid(), signal.SIGTERM)
 
 
 def announce(request: ValidRequest, runner: Runner) -> None:
@@ -121,12 +129,20 @@ def shorten_reason(reason: str) -> str:
     return reason.partition("\nTraceback (most recent call last)")[0]
 
 
-class _Stoppable(Protocol):
-    def stop(self) -> object: ...
+@contextlib.contextmanager
+def handling(handler: Callable[..., None]) -> Iterator[None]:
+    """Let SIGINT and SIGTERM call a handler within the block."""
+    numbers = (signal.SIGINT, signal.SIGTERM)
+    previous = {number: signal.signal(number, handler) for number in numbers}
+    try:
+        yield
+    finally:
+        for number, former in previous.items():
+            signal.signal(number, former)
 
 
 @contextlib.contextmanager
-def stopping(job: _Stoppable) -> Iterator[None]:
+def stopping(job: Job) -> Iterator[None]:
     """Turn the first Ctrl-C or SIGTERM into SageMaker's stop, the second into an immediate end."""
     count = 0
     signals: queue.SimpleQueue[int] = queue.SimpleQueue()
@@ -145,14 +161,10 @@ def stopping(job: _Stoppable) -> Iterator[None]:
 
     stopper = threading.Thread(target=obey, daemon=True, name="stop")
     stopper.start()
-    previous = {
-        number: signal.signal(number, on_signal) for number in (signal.SIGINT, signal.SIGTERM)
-    }
     try:
-        yield
+        with handling(on_signal):
+            yield
     finally:
-        for number, handler in previous.items():
-            signal.signal(number, handler)
         signals.put(0)
         stopper.join()
 

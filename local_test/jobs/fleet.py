@@ -26,7 +26,7 @@ class _Event(NamedTuple):
     exit_code: int = 0
     reason: str = ""
     grace_s: float | None = None
-    error: PlatformError | None = None
+    error: PlatformError | OSError | None = None
 
 
 @dataclass
@@ -106,10 +106,10 @@ class Fleet:
         def report_end() -> None:
             try:
                 code = container.wait()
-            except PlatformError as error:
+                splitter.close()
+            except (PlatformError, OSError) as error:
                 self._events.put(_Event(error=error))
                 return
-            splitter.close()
             self._events.put(_Event(launch.name, code if code is not None else 137))
 
         threading.Thread(target=report_end, daemon=True, name=f"wait {launch.name}").start()

@@ -1,10 +1,9 @@
 """Send a command's request to an account, follow it, and fetch what it left."""
 
-import contextlib
 import json
-import signal
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Final, NoReturn
@@ -274,18 +273,10 @@ def _give_up(job: RemoteJob, error: UserError | PlatformError) -> NoReturn:
     raise type(error)(f"{error}; {end}") from error
 
 
-@contextlib.contextmanager
-def interruptible() -> Iterator[None]:
+def interruptible() -> AbstractContextManager[None]:
     """Let SIGTERM end the block as Ctrl-C does."""
 
     def interrupt(*_: object) -> None:
         raise KeyboardInterrupt
 
-    previous = {
-        number: signal.signal(number, interrupt) for number in (signal.SIGINT, signal.SIGTERM)
-    }
-    try:
-        yield
-    finally:
-        for number, handler in previous.items():
-            signal.signal(number, handler)
+    return terminal.handling(interrupt)

@@ -61,6 +61,30 @@ def test_a_port_in_use_is_named_with_its_option(arguments: Sequence[str], tmp_pa
     assert reason in last
 
 
+def test_a_job_whose_log_nobody_reads_any_more_is_stopped(tmp_path: Path) -> None:
+    """As with `| head`."""
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data/a.csv").touch()
+    program = tmp_path / "chatter.py"
+    program.write_text("import time\nwhile True:\n    print('x', flush=True)\n    time.sleep(0.01)")
+    command = ["-m", "local_test", "train", "-c", f"training={tmp_path}/data"]
+    with subprocess.Popen(
+        [sys.executable, *command, "--program", f"{sys.executable} {program}"],
+        cwd=ROOT,
+        env={**os.environ, "LOCAL_TEST_JOBS": str(tmp_path / "jobs")},
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as process:
+        assert process.stderr is not None
+        assert next(line for line in process.stderr if line == "x\n")
+        process.stderr.close()
+        try:
+            assert process.wait(60) == 130
+        finally:
+            process.kill()
+
+
 def test_a_job_directory_that_cannot_be_made_is_named(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     jobs = tmp_path / "file" / "jobs"

@@ -19,7 +19,7 @@ def test_a_checkout_a_package_and_pipx_name_their_own_command(
     assert "local_test/setup.sh docker/requirements-local.txt" in str(extras.explain("moto"))
     monkeypatch.setattr(errors, "IS_PACKAGE", True)
     assert extras.explain("sklearn.datasets") == (
-        "the example of handwritten digits, which is used without data of your own, needs sklearn, "
+        "the example of handwritten digits, used without your own data, needs sklearn, "
         "which is not installed; run pip install 'byo-sagemaker[trainer]'"
     )
     (tmp_path / "pipx_metadata.json").touch()
