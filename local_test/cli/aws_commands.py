@@ -57,17 +57,12 @@ class SettingsOptions:
 
     def list_changes(self) -> dict[str, object]:
         """Return the settings that are given."""
+        changes = dict(vars(self))
         if self.program is not None:
             split_command("--program", self.program)
-        changes: dict[str, object] = {
-            "program": "" if self.docker else self.program,
-            "working_directory": str(Path.cwd()) if self.program else None,
-            "port": self.port,
-            "region": self.region,
-            "account": self.account,
-            "max_instances": self.max_instances,
-            "run_functions": self.run_functions,
-        }
+            changes["working_directory"] = str(Path.cwd())
+        if changes.pop("docker"):
+            changes["program"] = ""
         return {name: value for name, value in changes.items() if value is not None}
 
 

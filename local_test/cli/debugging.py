@@ -67,14 +67,6 @@ class DebugOptions:
         assert self.debug is not None  # noqa: S101 - the caller checks
         return wrap(command, self.debug, waits=not self.no_wait)
 
-    def check_absent(self, flag: str) -> None:
-        """Check that nothing is debugged: a second program could not have the port.
-
-        Raises: UserError.
-        """
-        if self.debug is not None:
-            raise UserError(f"--debug and {flag} exclude each other; leave out one of them")
-
     def check_hosts(self, count: int, *, is_isolated: bool = False) -> None:
         """Check that the debugger reaches all that runs. Raises: UserError."""
         if self.debug is None:

@@ -107,7 +107,8 @@ def serve(
     debug.check_hosts(requests.count_containers())
     sources = None
     if options.reload:
-        debug.check_absent("--reload")
+        if debug.debug is not None:  # a second program could not have the port
+            raise UserError("--debug and --reload exclude each other; leave out one of them")
         sources = reloading.Sources.find(requests, container)
     limits = debug.limit(requests)
     runner = debug.make_runner(container)

@@ -20,9 +20,11 @@ from rich.table import Column, Table
 from rich.text import Text
 
 from local_test.cli.runs import next_steps
-from local_test.data.local_objects import check_inputs
+from local_test.data import models
+from local_test.data.local_objects import check_inputs, list_files
 from local_test.jobs.job import Job
 from local_test.jobs.result import JobResult, Listeners, Metric
+from local_test.requests.model_containers import list_containers
 from local_test.requests.validation import ValidRequest
 from local_test.runners.interface import Runner
 from local_test.runners.log_lines import split_states
@@ -30,6 +32,8 @@ from local_test.runners.log_lines import split_states
 _BARS: Final = "\u2581\u2582\u2583\u2584\u2585\u2586\u2587\u2588"
 _COURSE_POINTS: Final = 40
 _TABLE_COLUMNS: Final = 80
+_MANY_FILES: Final = 1000
+_MANY_BYTES: Final = 4 * 10**9
 _UNNOTED: Final = (
     "RoleArn",
     "ExecutionRoleArn",
@@ -80,6 +84,13 @@ def show_line(host: str, line: str) -> None:
 def announce(request: ValidRequest, runner: Runner) -> None:
     """Say what is about to run, and which fields of the request have no effect."""
     say(f"{request.operation}: {runner.description}")
+    for container in list_containers(request.fields):
+        uri = models.find_uri(container.definition)
+        if uri.startswith("file://") and uri.endswith("/"):
+            sizes = [size for _, size in list_files(uri)]
+            if len(sizes) > _MANY_FILES or sum(sizes) > _MANY_BYTES:
+                size = f"{len(sizes)} files, {sum(sizes) / 1e9:.1f} GB"
+                note(f"copying {uri}: {size}; --model takes a folder of the model only")
     for line in request.notes:
         if not line.startswith(_UNNOTED):
             note(line)

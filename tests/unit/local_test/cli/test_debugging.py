@@ -78,10 +78,7 @@ def test_the_debugger_has_to_reach_everything_that_runs() -> None:
         options.check_hosts(2)
     with pytest.raises(UserError, match="leave out --isolated"):
         options.check_hosts(1, is_isolated=True)
-    with pytest.raises(UserError, match="--debug and --reload"):
-        options.check_absent("--reload")
     DebugOptions().check_hosts(2, is_isolated=True)
-    DebugOptions().check_absent("--reload")
 
 
 def test_a_server_may_stand_at_a_breakpoint_and_keeps_the_users_settings() -> None:

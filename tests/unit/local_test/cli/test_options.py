@@ -101,6 +101,7 @@ def test_only_our_own_program_has_metrics_by_default() -> None:
         ),
         (["train", "--request", "deep.json"], "is not JSON"),
         (["train", "--request", "deep.yaml"], "is not YAML"),
+        (["serve", "--model", ".", "--reload", "--debug", "5"], "--debug and --reload exclude"),
     ],
 )
 def test_what_no_option_can_mean_is_an_error_in_one_sentence(

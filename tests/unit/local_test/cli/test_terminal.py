@@ -10,6 +10,8 @@ import pytest
 
 from local_test.cli import terminal
 from local_test.jobs.result import JobResult, Metric
+from local_test.requests import shorthand
+from local_test.runners.process import ProcessRunner
 
 
 def test_each_state_of_a_progress_bar_is_a_line_with_its_host(
@@ -64,3 +66,17 @@ def test_a_stop_may_take_a_lock_that_the_interrupted_code_holds() -> None:
         signal.raise_signal(signal.SIGINT)
 
     assert got == [True]
+
+
+def test_a_folder_of_many_files_is_named_before_it_is_copied_as_a_model(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def announce() -> str:
+        requests = shorthand.endpoint_requests(name="x", image="any", model=str(tmp_path))
+        terminal.announce(requests.validate()[0], ProcessRunner(["true"]))
+        return capsys.readouterr().err
+
+    for number in range(1001):
+        assert number > 1 or "copying" not in announce()
+        (tmp_path / str(number)).touch()
+    assert f"copying file://{tmp_path}/: 1001 files, 0.0 GB" in announce()
