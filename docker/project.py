@@ -33,9 +33,7 @@ class Project:
     def is_on_toolkit(self) -> bool:
         """Whether its Dockerfile takes the toolkit's image as BASE_IMAGE."""
         text = (self.directory / "Dockerfile").read_text(encoding="utf-8", errors="replace")
-        return any(
-            line.split("=")[0].split() == ["ARG", "BASE_IMAGE"] for line in text.splitlines()
-        )
+        return any(row.split("=")[0].split() == ["ARG", "BASE_IMAGE"] for row in text.splitlines())
 
     def compute_fingerprint(self) -> str:
         """Return twelve digits that name the project's files: names, content, executable or not."""

@@ -216,9 +216,7 @@ def _look_up(part: Part, names: Names) -> npt.NDArray[np.int64]:
         found = names.find_all(distinct.tolist())
     except ValueError as error:
         raise UserError(f"in the records from {part.locate(0)} on, {error}") from error
-    unknown = [
-        str(label) for label, index in zip(distinct.tolist(), found, strict=True) if index < 0
-    ]
+    unknown = [str(name) for name, index in zip(distinct.tolist(), found, strict=True) if index < 0]
     indices = np.array(found, np.int64)[inverse]
     if unknown:
         texts = names.texts

@@ -86,9 +86,7 @@ def _describe_invocation(input_shape: pixels.Shape | None) -> dict[str, Any]:
         return {
             "parameters": [attributes],
             "requestBody": {"required": True, "content": content},
-            "responses": {
-                "default": {"description": "What the handlers return.", "content": content}
-            },
+            "responses": {"default": {"description": "What handlers return.", "content": content}},
         }
     row = rf"{_BYTE}(,{_BYTE}){{{math.prod(input_shape) - 1}}}"
     schemas = {

@@ -167,9 +167,7 @@ class Supervisor:
                 selector.register(stream.source, selectors.EVENT_READ, stream)
             while self._is_running(process):
                 # A group that ends, or a line that is held too long, does not wake the selector.
-                is_polling = process.returncode is not None or any(
-                    stream.held for stream in streams
-                )
+                is_polling = process.returncode is not None or any(item.held for item in streams)
                 forward(selector, LINE_WAIT_S if is_polling else None)
                 self._drain_wakeup()
                 self._reap(process)

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from container import contract
+from container.errors import PlatformError
 from local_test.cli import request_files, terminal
 from local_test.cli.options import (
     JOBS,
@@ -21,6 +22,7 @@ from local_test.cli.samples import digits, project
 from local_test.conformance import report
 from local_test.conformance import run as conformance
 from local_test.conformance.catalog import Verdict
+from local_test.conformance.obstacles import MACHINE_FAILED
 from local_test.conformance.progress import Progress
 from local_test.conformance.subject import Subject, Waits
 from local_test.data.local_objects import check_presence
@@ -78,6 +80,10 @@ class ReportOptions:
             print(report.format_json(what, verdicts))
         else:
             print(", ".join(f"{number} {outcome}" for outcome, number in tally.items()))
+        evidence = [verdict.evidence for verdict in verdicts]
+        unmade = [text for text in evidence if text.startswith(MACHINE_FAILED)]
+        if unmade:
+            raise PlatformError(f"{len(unmade)} checks could not be made: {unmade[0]}")
         return int(tally["MUST violated"] > 0)
 
 
@@ -100,9 +106,7 @@ def conform(
     subject = _make_subject(container, choice.url, data, sample)
     subject.directory.mkdir(parents=True)
     what = choice.url or container.image or container.program
-    terminal.say(
-        f"{len(identities)} checks of {what}; logs and job directories: {subject.directory}"
-    )
+    terminal.say(f"{len(identities)} checks of {what}; logs and jobs: {subject.directory}")
     return reports.write(what, _run(subject, identities))
 
 

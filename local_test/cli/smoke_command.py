@@ -168,9 +168,7 @@ def demo() -> int:
         _print_step(f"4/4 predicting {_SHOWN_IMAGES} test images")
         chosen = random.sample(rows, _SHOWN_IMAGES)
         right = sum(_predict(endpoint, label, pixels) for label, pixels in chosen)
-    print(
-        f"{right} of {_SHOWN_IMAGES} right; accuracy on all {len(rows)} test images: {accuracy:.4f}"
-    )
+    print(f"{right} of {_SHOWN_IMAGES} right; accuracy on all {len(rows)} images: {accuracy:.4f}")
     print(f"report: {evaluation / 'report.html'}")
     print(f"model:  {model.removeprefix('file://')}")
     return 0

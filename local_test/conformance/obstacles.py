@@ -13,6 +13,8 @@ CAUSES: Final = frozenset({"HO-4a"})
 """Can be the cause of the violations above, and is named if it was asked for by itself."""
 _PLAIN_JOB_FAILS: Final = ("OUT-1a", "TF-1a", "TF-4a", "HP-1a")
 """After one of these every other job would fail as the plain one did."""
+MACHINE_FAILED: Final = "this machine failed: "
+"""How the evidence begins where a check could not be made."""
 _NEEDS_MODEL: Final = ("IMG-1b", "HO-5a", "HO-6a")
 _NO_MODEL: Final = ("IMG-1a", *_PLAIN_JOB_FAILS, "OUT-3a")
 

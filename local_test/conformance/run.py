@@ -37,9 +37,7 @@ MODULES: Final = {
 
 
 def _list_ids(*modules: types.ModuleType) -> frozenset[str]:
-    return frozenset(
-        identity for module in modules for ids, _ in module.SESSIONS for identity in ids
-    )
+    return frozenset(name for module in modules for ids, _ in module.SESSIONS for name in ids)
 
 
 IMAGE_IDS: Final = _list_ids(image_checks)
@@ -172,7 +170,10 @@ def list_sessions(identities: Collection[str]) -> Sessions:
 def _run_session(
     subject: Subject, ids: tuple[str, ...], session: Session, obstacle: str = ""
 ) -> Iterator[Verdict]:
-    """Yield a session's verdicts; if it breaks off, fail its first open check and skip the rest."""
+    """Yield a session's verdicts; if it breaks off, fail its first open check and skip the rest.
+
+    None fails if this machine does, for example its engine.
+    """
     if obstacle:
         yield from skip_all(ids, obstacle)
         return
@@ -183,7 +184,9 @@ def _run_session(
             yield verdict
     except (UserError, PlatformError, RequestError) as error:
         left = [identity for identity in ids if identity not in judged]
-        for identity in left[:1]:
-            yield judge(identity, False, str(error))
-        for identity in left[1:]:
-            yield skip(identity, f"given up: {error}")
+        reason = f"given up: {error}"
+        if isinstance(error, PlatformError):
+            reason = f"{obstacles.MACHINE_FAILED}{error}"
+        elif left:
+            yield judge(left.pop(0), False, str(error))
+        yield from skip_all(left, reason)

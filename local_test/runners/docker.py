@@ -102,6 +102,8 @@ class DockerRunner:
         networks = self._make_networks(launch)
         options = self._choose_options(launch)
         try:
+            if launch.network:
+                engine.check_names(networks[0].name)
             container = self._client.containers.create(
                 self._image,
                 command=list(launch.arguments),

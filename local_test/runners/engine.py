@@ -179,6 +179,22 @@ def join_network(name: str, *, is_internal: bool) -> Any:
     return networks.create(name, internal=is_internal, labels={LABEL: OWNER})
 
 
+def check_names(network: str) -> None:
+    """Check that the containers in a network find each other by name.
+
+    Raises: PlatformError if they do not, as in Podman's CNI without its plug-in for names.
+    """
+    if not is_podman():
+        return
+    api = connect().api
+    answer = api.get(f"{api.base_url}/v4.0.0/libpod/networks/{network}/json")
+    if answer.ok and not answer.json()["dns_enabled"]:
+        raise PlatformError(
+            "the hosts of a job cannot find each other: Podman's networks have no names here; "
+            "install netavark and aardvark-dns, Podman's other network backend (DS-4)"
+        )
+
+
 def remove_networks(networks: Iterable[Any]) -> None:
     """Remove those networks that nobody is in; the last one to leave removes the others."""
     for network in networks:

@@ -6,13 +6,16 @@ import sys
 from collections.abc import Callable, Collection, Iterable
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, NoReturn
 
 import pytest
 
+from container.errors import PlatformError
+from local_test.cli.conform_command import ReportOptions
 from local_test.conformance import image_checks
 from local_test.conformance import run as conformance
 from local_test.conformance.catalog import CHECKS, Outcome, Verdict
+from local_test.conformance.obstacles import MACHINE_FAILED
 from local_test.conformance.sessions import lifecycle_checks
 from local_test.conformance.sessions.server_session import start
 from local_test.conformance.subject import Subject, Waits
@@ -331,6 +334,26 @@ def test_a_content_type_with_parameters_is_not_given_more(
     }  # fmt: skip
     assert verdicts["RQ-3a"].evidence.count("charset") == content_type.count("charset")
     assert "TEXT/CSV;" in verdicts["RQ-3b"].evidence
+
+
+class BrokenEngine(ProcessRunner):
+    """An engine that starts nothing, whatever the image is."""
+
+    def start(self, *_: Any) -> NoReturn:
+        """Fail."""
+        raise PlatformError("the engine fails: cgroups in hybrid mode not supported")
+
+
+def test_a_container_is_not_to_blame_for_its_engine(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    subject = make_subject(tmp_path, runner=BrokenEngine([sys.executable, str(PROGRAM)]))
+    verdicts = judge(subject, conformance.TRAINING_IDS | conformance.SERVING_IDS)
+    assert [v.check.id for v in verdicts.values() if v.is_violation] == []
+    assert verdicts["IMG-1a"].evidence.startswith(f"{MACHINE_FAILED}the engine fails: cgroups")
+    with pytest.raises(PlatformError, match=r"\d\d checks could not be made: .*hybrid mode"):
+        ReportOptions().write("broken", list(verdicts.values()))
+    assert "0 pass, 0 MUST violated" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize("breach", ["IMG-1b", "HO-1a", "HO-5a"])

@@ -160,10 +160,6 @@ def _decode_multipart(body: bytes, takes: Takes) -> Images:
     return np.concatenate(images) if len(images) > 1 else images[0]
 
 
-def _decode_npz(body: bytes, takes: Takes) -> Images:
-    return arrays.decode_npz(body, takes.shape, takes.parameters, takes.expansion)
-
-
 def _decode_picture(body: bytes, takes: Takes) -> Images:
     expansion = takes.expansion
     return pictures.decode_any(
@@ -218,7 +214,9 @@ _PACKED: Final[Mapping[str, PackedDecoder]] = {
     **dict.fromkeys(
         (media_types.PNG, media_types.JPEG, media_types.BMP, media_types.PICTURE), _decode_picture
     ),
-    media_types.NPZ: _decode_npz,
+    media_types.NPZ: lambda body, takes: arrays.decode_npz(
+        body, takes.shape, takes.parameters, takes.expansion
+    ),
     media_types.MULTIPART: _decode_multipart,
     media_types.LIBSVM: _decode_libsvm,
     media_types.PARQUET: functools.partial(_decode_table, columnar.decode_parquet),

@@ -180,9 +180,7 @@ class Metrics:
         for status, count in zip((*_STATUSES, "other"), total, strict=False):
             yield f'serving_requests_total{{status="{status}"}} {count:.0f}'
         kinds = "; ".join(f"{kind}: {text}" for kind, text in ERRORS.items())
-        yield from _head(
-            "serving_errors_total", "counter", f"Requests that failed, by kind: {kinds}"
-        )
+        yield from _head("serving_errors_total", "counter", f"Failed requests, by kind: {kinds}")
         for kind, column in _ERROR_COLUMNS.items():
             yield f'serving_errors_total{{kind="{kind}"}} {total[column]:.0f}'
         name = "serving_log_lines_dropped_total"
@@ -198,9 +196,7 @@ class Metrics:
         yield from self.custom.list_lines()
         yield from self.models.list_lines()
         name = "serving_stage_seconds"
-        yield from _head(
-            name, "histogram", "Time of each stage of an invocation, and of all of it."
-        )
+        yield from _head(name, "histogram", "Time of each stage of an invocation, and of all.")
         for stage in STAGES:
             yield from _list_histogram(name, stage, total, f'stage="{stage}"')
         name = "serving_batch_images"

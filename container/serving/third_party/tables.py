@@ -122,9 +122,7 @@ class Table:
             return column
         if place in self._text:
             return column
-        texts = [
-            row for row, value in enumerate(column) if not isinstance(value, int | float | None)
-        ]
+        texts = [i for i, value in enumerate(column) if not isinstance(value, int | float | None)]
         if not texts:
             return column.astype(np.float64)
         if self._inferred:

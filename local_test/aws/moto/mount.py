@@ -109,12 +109,15 @@ class Services:
 
     def _make(self) -> _Moto:
         """Import moto, restore its state, and make what always exists."""
-        from moto.cloudwatch.models import cloudwatch_backends  # noqa: PLC0415 - takes 1 s
+        from moto import settings  # noqa: PLC0415 - takes 1 s
+        from moto.cloudwatch.models import cloudwatch_backends  # noqa: PLC0415 - as above
         from moto.moto_server import werkzeug_app  # noqa: PLC0415 - as above
 
         from local_test.aws.moto.object_files import ObjectFiles  # noqa: PLC0415 - as above
         from local_test.aws.moto.snapshots.snapshots import Snapshots  # noqa: PLC0415 - as above
 
+        # No name of this server has a bucket in it, as host.containers.internal seems to have.
+        settings.S3_IGNORE_SUBDOMAIN_BUCKETNAME = "true"
         region = self._settings.region
         moto = _Moto(
             application=werkzeug_app.DomainDispatcherApplication(werkzeug_app.create_backend_app),

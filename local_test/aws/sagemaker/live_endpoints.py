@@ -29,11 +29,7 @@ from local_test.requests.validation import ValidRequest
 from local_test.requests.variant_rules import list_variants
 
 _SIZES: Final = ("InitialInstanceCount", "InitialVariantWeight")
-_UPDATED: Final[Mapping[str, None]] = {
-    "_next_requests": None,
-    "_deployment": None,
-    "_shifted": None,
-}
+_UPDATED: Final = dict.fromkeys(("_next_requests", "_deployment", "_shifted"))
 """What an endpoint's record has no more after an update."""
 
 
@@ -139,14 +135,8 @@ def _settle(account: Account, record: EndpointRecord) -> str | None:
             f"configuration {config} had all traffic. Update the endpoint again."
         )
     del record["_next_requests"]
-    _note(
-        account,
-        record["EndpointName"],
-        EndpointConfigName=record["EndpointConfigName"],
-        _requests=record["_requests"],
-        FailureReason=failure,
-        **_UPDATED,
-    )
+    kept = {"EndpointConfigName": record["EndpointConfigName"], "_requests": record["_requests"]}
+    _note(account, record["EndpointName"], **kept, FailureReason=failure, **_UPDATED)
     return failure
 
 

@@ -253,9 +253,7 @@ def wants_to_leave(name: str) -> bool:
     if not sys.stdin.isatty():
         return False
     try:
-        return not typer.confirm(
-            f"Stop {name}? (no: it goes on, and costs)", default=True, err=True
-        )
+        return not typer.confirm(f"Stop {name}? (no: it runs on and costs)", default=True, err=True)
     except (typer.Abort, KeyboardInterrupt):
         return False
 

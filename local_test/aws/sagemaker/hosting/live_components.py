@@ -93,11 +93,7 @@ def _change(account: Account, name: str) -> None:
     changes: dict[str, Any] = {"FailureReason": None}
     try:
         old = record["_requests"]
-        is_same = (old["model"], old["specification"]) == (
-            requests["model"],
-            requests["specification"],
-        )
-        if is_same:
+        if all(old[key] == requests[key] for key in ("model", "specification")):
             component.set_copy_count(requests["copies"])
         else:
             component.update(make_requests(record["VariantName"], copy.deepcopy(requests)))

@@ -36,9 +36,7 @@ def _delete_trial(account: Account, request: Request) -> dict[str, Any] | None:
     name = request["TrialName"]
     members = [item for item in account.store.list(TRIAL_COMPONENT) if name in _trials_of(item)]
     if members:
-        reject(
-            f"Trial '{name}' still has {len(members)} trial component(s); disassociate them first."
-        )
+        reject(f"Trial '{name}' has {len(members)} trial component(s); disassociate them first.")
     return resources.delete(account, _TRIALS, request)
 
 

@@ -258,3 +258,32 @@ def test_a_container_of_a_virtual_machine_has_no_process_here() -> None:
     vars(container)["_container"] = found
 
     assert container.processes() == []
+
+
+class PlayedPodman:
+    """Podman's client, as far as its networks count."""
+
+    def __init__(self, *, has_names: bool) -> None:
+        self.api = self
+        self.base_url = "http+docker://localhost"
+        self._has_names = has_names
+
+    def version(self) -> dict[str, Any]:
+        """Name the engine."""
+        return {"Components": [{"Name": "Podman Engine"}]}
+
+    def ping(self) -> None:
+        """Answer."""
+
+    def get(self, url: str) -> Any:
+        """Describe a network as Podman 4.3 does."""
+        assert url == "http+docker://localhost/v4.0.0/libpod/networks/job/json"
+        return SimpleNamespace(ok=True, json=lambda: {"dns_enabled": self._has_names})
+
+
+def test_the_hosts_of_a_job_need_a_network_with_names(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(engine, "connect", lambda: PlayedPodman(has_names=True))
+    engine.check_names("job")
+    monkeypatch.setattr(engine, "connect", lambda: PlayedPodman(has_names=False))
+    with pytest.raises(PlatformError, match="install netavark and aardvark-dns"):
+        engine.check_names("job")

@@ -61,8 +61,7 @@ def test_what_a_late_import_finds_is_printed(
     assert capsys.readouterr().err.count("warning: 1 file(s) of S3 objects that no record") == 1
 
 
-def ask(services: Services, service: str, **form: str) -> tuple[str, bytes]:
-    body = urlencode(form).encode()
+def send(services: Services, service: str, body: bytes = b"", **changes: str) -> tuple[str, bytes]:
     environ: dict[str, Any] = {
         "REQUEST_METHOD": "POST",
         "PATH_INFO": "/",
@@ -78,10 +77,15 @@ def ask(services: Services, service: str, **form: str) -> tuple[str, bytes]:
         "CONTENT_LENGTH": str(len(body)),
         "wsgi.input": io.BytesIO(body),
         "wsgi.url_scheme": "http",
+        **changes,
     }
     answers: list[str] = []
     parts = services(service, environ, lambda status, *_: answers.append(status))
     return answers[0], b"".join(parts)
+
+
+def ask(services: Services, service: str, **form: str) -> tuple[str, bytes]:
+    return send(services, service, urlencode(form).encode())
 
 
 def test_a_role_may_do_everything(services: Services) -> None:
@@ -180,3 +184,16 @@ def test_a_policy_of_aws_can_be_attached_to_any_role(services: Services) -> None
     assert arn.encode() in listed
     wrong = ask(services, "iam", PolicyArn="arn:aws:iam::aws:policy/AmazonSageMaker", **attach)
     assert wrong[0].startswith("404")
+
+
+def test_the_name_of_the_server_holds_no_bucket(services: Services) -> None:
+    bucket = Settings(account=ACCOUNT).default_bucket
+    status, body = send(
+        services,
+        "s3",
+        REQUEST_METHOD="GET",
+        PATH_INFO=f"/{bucket}",
+        HTTP_HOST="host.containers.internal:8765",  # as containers of Podman call it
+    )
+    assert status == "200 OK"
+    assert f"<Name>{bucket}</Name>".encode() in body
