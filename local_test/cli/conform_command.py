@@ -117,14 +117,14 @@ def _run(subject: Subject, identities: Sequence[str]) -> list[Verdict]:
 
     def show_session() -> None:
         progress.begin()
-        if not is_live:
+        if not terminal.is_live():
             terminal.say(progress.describe())
 
     def show_verdict(verdict: Verdict) -> None:
         progress.count(verdict)
         _show_verdict(verdict)
 
-    with terminal.live_line(progress.describe) as is_live:
+    with terminal.live_metrics(progress.describe):
         return conformance.run(subject, identities, show_verdict, show_session)
 
 

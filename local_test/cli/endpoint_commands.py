@@ -288,5 +288,5 @@ def _find_url(name: str | None) -> str:
     problem = "name an endpoint with --endpoint"
     if name is not None:
         problem = f"endpoint {name!r} is not running"
-    names = ", ".join(running) or f"none (start one with `{name_command('serve')}`)"
-    raise UserError(f"{problem}; running are: {names}")
+    names = ", ".join(running) or f"none (`{name_command('serve')}` starts one)"
+    raise UserError(f"{problem}; running with jobs in {JOBS} are: {names}")

@@ -32,8 +32,6 @@ from local_test.runners.log_lines import split_states
 _BARS: Final = "\u2581\u2582\u2583\u2584\u2585\u2586\u2587\u2588"
 _COURSE_POINTS: Final = 40
 _TABLE_COLUMNS: Final = 80
-_MANY_FILES: Final = 1000
-_MANY_BYTES: Final = 4 * 10**9
 _UNNOTED: Final = (
     "RoleArn",
     "ExecutionRoleArn",
@@ -88,7 +86,7 @@ def announce(request: ValidRequest, runner: Runner) -> None:
         uri = models.find_uri(container.definition)
         if uri.startswith("file://") and uri.endswith("/"):
             sizes = [size for _, size in list_files(uri)]
-            if len(sizes) > _MANY_FILES or sum(sizes) > _MANY_BYTES:
+            if len(sizes) > 1000 or sum(sizes) > 4e9:
                 size = f"{len(sizes)} files, {sum(sizes) / 1e9:.1f} GB"
                 note(f"copying {uri}: {size}; --model takes a folder of the model only")
     for line in request.notes:
@@ -201,14 +199,7 @@ def report(result: JobResult, artifact: str, *, as_json: bool = False) -> int:
     return {"Completed": 0, "Stopped": 130}.get(result.status, 1)
 
 
-@contextlib.contextmanager
-def live_line(describe: Callable[[], str]) -> Iterator[bool]:
-    """Keep a line below everything else on a terminal, and yield True; elsewhere yield False."""
-    with live_metrics(describe):
-        yield _is_live()
-
-
-def _is_live() -> bool:
+def is_live() -> bool:
     """Return whether lines can be replaced; a CI log is not a terminal, even with FORCE_COLOR."""
     return _console.is_interactive and sys.stderr.isatty()
 
@@ -216,7 +207,7 @@ def _is_live() -> bool:
 @contextlib.contextmanager
 def live_metrics(describe: Callable[[], str] = str) -> Iterator[Callable[[Metric], None]]:
     """Show a job's metrics and a line below its log, on a terminal; elsewhere the log is enough."""
-    if not _is_live():
+    if not is_live():
         yield lambda _: None
         return
     from rich.live import Live  # noqa: PLC0415 - only terminals need it

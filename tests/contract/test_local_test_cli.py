@@ -188,7 +188,7 @@ def test_invoke_sends_bytes_from_file_or_input_and_prints_the_answer(
     assert b"sees status 424" in refused.stderr
     assert json.loads(refused.stdout)["OriginalStatusCode"] == 415
     assert elsewhere.returncode == 2
-    assert b"running are: here" in elsewhere.stderr
+    assert b"are: here" in elsewhere.stderr
     serving.send_signal(signal.SIGTERM)
     assert serving.wait(60) == 0
 

@@ -14,6 +14,7 @@ from container.user_packages.supervision import Outcome
 _COMMAND_CHARACTERS: Final = 200
 _CAUSE_CHARACTERS: Final = 560  # with the reason's other lines it fills the 1024 of OUT-2
 
+_MESSAGE: Final = re.compile(r'(?<=\nErrorMessage ").*?(?="\n(?:ExtraInfo|Command) ")', re.DOTALL)
 _EXCEPTION: Final = re.compile(r"[\w.<>]+(:|$)")  # and not a line that a launcher has broken
 # OUT-12; 128 + n means that signal n ended the program.
 _EXIT_CODES: Final = {
@@ -62,7 +63,7 @@ def diagnose(
 
 def report(layout: contract.Layout, failure: Failure) -> int:
     """Log the reason and write the failure file, unless the program has; return the exit code."""
-    print(_leave_out_traceback(failure.reason), file=sys.stderr, flush=True)
+    print(_leave_out_output(failure.reason), file=sys.stderr, flush=True)
     if not layout.failure.exists() or not layout.failure.stat().st_size:
         try:
             contract.write_failure(layout, failure.reason)
@@ -71,17 +72,21 @@ def report(layout: contract.Layout, failure: Failure) -> int:
     return failure.exit_code
 
 
-def _leave_out_traceback(reason: str) -> str:
-    """Return a reason for the log, in which the program's own traceback stands already."""
-    head, _, rest = reason.partition("\nTraceback (most recent call last)")
-    _, found, tail = rest.partition("\nExtraInfo ")
-    if not found:
-        _, found, tail = rest.partition("\nCommand ")
-    return f'{head}"{found}{tail}' if found else reason
+def _leave_out_output(reason: str) -> str:
+    """Return a reason for the log, which has the program's output, such as metrics, already."""
+    found = _MESSAGE.search(reason)
+    if found is None:
+        return reason
+    lines = found[0].splitlines() or [""]
+    if _EXCEPTION.match(lines[0]):
+        del lines[1:]
+    return reason[: found.start()] + lines[-1] + reason[found.end() :]
 
 
 def find_cause(outcome: Outcome) -> str:
     """Find the cause in the program's last output: the exception, then as much else as fits."""
+    if outcome.stopped and outcome.exit_code == 143:
+        return ""  # the cause is the stop
     exception, rest = _split_exception(_read_tail(outcome))
     cause = "\n".join(exception)[:_CAUSE_CHARACTERS]
     room = _CAUSE_CHARACTERS - len(cause)

@@ -53,6 +53,32 @@ def test_the_log_has_the_traceback_once_and_the_failure_file_has_it_too(
     assert (tmp_path / "output/failure").read_text() == reason
 
 
+@pytest.mark.parametrize(
+    ("message", "shown"),
+    [
+        ("loss=3;\nloss=2;\nthe disk is full", "the disk is full"),
+        ("ValueError: no\nthe end of a long traceback", "ValueError: no"),
+        ("", ""),
+    ],
+)
+def test_the_log_has_the_programs_output_once(
+    message: str, shown: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Otherwise a metric in it would be counted twice."""
+    reason = 'A:\nExitCode 1\nErrorMessage "{}"\nExtraInfo "x"\nCommand "python a.py"'
+    failure = diagnosis.Failure(reason.format(message))
+    diagnosis.report(contract.Layout(tmp_path), failure)
+    assert capsys.readouterr().err == reason.format(shown) + "\n"
+
+
+def test_the_cause_of_a_stop_is_the_stop() -> None:
+    stopped = Outcome(143, stopped=True, output_tail=b"loss=3;\nloss=2;\n")
+    assert diagnosis.find_cause(stopped) == ""
+    assert (
+        'ErrorMessage ""\nExtraInfo "the job was stopped' in diagnosis.diagnose(stopped, "a").reason
+    )
+
+
 def test_a_line_that_mpirun_has_broken_is_not_the_exception() -> None:
     broken = TRACEBACK.replace(b'  File "a.py", line 3', b'  File "/site-\npackages/a.py", line 3')
     cause = diagnosis.find_cause(Outcome(1, error_tail=broken))
