@@ -141,13 +141,15 @@ def _start(home: Path, settings: Settings) -> installation.Running:
         )
     deadline = time.monotonic() + _READY_LIMIT_S
     while time.monotonic() < deadline:
-        if process.poll() is not None:
+        code = process.poll()
+        running = installation.find_running(home)
+        is_other = code == installation.ALREADY_RUNNING  # of an `up` in another shell, at once
+        if running is not None and (running.pid == process.pid or is_other):
+            return running
+        if code is not None and not is_other:
             text = log.read_text(encoding="utf-8", errors="replace").strip().splitlines()
             reason = (text or ["it logged nothing"])[-1]
             raise PlatformError(f"the local AWS did not start: {reason}; its log is {log}")
-        running = installation.find_running(home)
-        if running is not None and running.pid == process.pid:
-            return running
         time.sleep(0.02)
     process.terminate()
     raise PlatformError(f"the local AWS was not ready after {_READY_LIMIT_S} s; its log is {log}")

@@ -151,7 +151,7 @@ def main(argv: list[str]) -> int:
         return run(Path(argv[0]), Settings(**json.loads(argv[1])))
     except AlreadyRunningError:
         print(f"another local AWS serves {argv[0]}", file=sys.stderr)
-        return 3
+        return installation.ALREADY_RUNNING
     except PlatformError as error:
         print(error, file=sys.stderr)
         return 1

@@ -31,6 +31,8 @@ class Running:
     started: float
 
 
+ALREADY_RUNNING: Final = 3
+"""The exit code of a process whose directory another one serves."""
 _NOBODY: Final = Running(0, "", 0)  # between the start of a process and its first answer
 
 

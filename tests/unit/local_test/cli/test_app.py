@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import socket
 import subprocess
 import sys
@@ -234,3 +235,16 @@ def test_a_command_starts_without_what_few_commands_need() -> None:
 def test_only_the_command_that_runs_is_built(name: str, built: set[str]) -> None:
     commands = app._build(name).commands.keys()  # noqa: SLF001 - what it leaves out shows nowhere
     assert commands & {"train", "aws"} == built
+
+
+def test_two_shells_may_start_the_local_aws_at_once(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "local_test"]
+    place = ["--directory", str(tmp_path)]
+    starts = [
+        subprocess.Popen([*command, "up", *place], cwd=ROOT, stderr=subprocess.PIPE, text=True)
+        for _ in range(2)
+    ]
+    said = [start.communicate(timeout=120)[1] for start in starts]
+    subprocess.run([*command, "down", *place], cwd=ROOT, check=True)
+    assert [start.returncode for start in starts] == [0, 0]
+    assert len({re.findall(r"http://[0-9.:]+", text)[0] for text in said}) == 1
