@@ -57,6 +57,8 @@ def main(argv: Sequence[str], environ: Mapping[str, str]) -> int:
 
         return server.main(layout, environ)
     if command in _DEVELOPER_COMMANDS:
+        if "" in argv:
+            sys.exit(f"{command}: a path is empty; name one, such as .")
         module = importlib.import_module(_DEVELOPER_COMMANDS[command])
         return int(module.main(argv[1:]))
     if shutil.which(command):
@@ -72,17 +74,14 @@ def _describe_unknown(command: str) -> str:
     import difflib
 
     near = difflib.get_close_matches(command, ("train", "evaluate", "serve", *_DEVELOPER_COMMANDS))
+    hint = "`python -m container --help` lists the commands"
     if near:
         hint = f"did you mean {near[0]!r}?"
-    else:
-        hint = "`python -m container --help` lists the commands"
     return f"{command!r} is neither a command of this program nor an executable on PATH; {hint}"
 
 
 def _asks_for_help(argv: Sequence[str]) -> bool:
-    if not argv:
-        return False
-    first, *rest = argv
+    first, *rest = argv or [""]
     if first in ("train", "serve"):  # they have no options of their own
         return not {"-h", "--help"}.isdisjoint(rest)
     return first in ("-h", "--help", "help")

@@ -16,7 +16,7 @@ from typing import Final
 import container
 from container import errors
 from container.developer.doctor import next_command
-from container.errors import name_command
+from container.errors import describe_kind, name_command
 
 _TEMPLATES: Final = Path(__file__).with_name("templates")
 KINDS: Final = {
@@ -121,7 +121,8 @@ def main(argv: Sequence[str]) -> int:
         print(said, file=sys.stderr)
         return 1
     except OSError as error:
-        print(f"cannot write {options.directory}: {error.strerror}", file=sys.stderr)
+        fault = describe_kind(options.directory) or f"cannot write there: {error.strerror}"
+        print(f"nothing was written: {fault}", file=sys.stderr)
         return 1
     for path in files:
         print(path)

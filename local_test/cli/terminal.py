@@ -21,7 +21,7 @@ from rich.text import Text
 
 from local_test.cli.runs import next_steps
 from local_test.data import models
-from local_test.data.local_objects import check_inputs, list_files
+from local_test.data.local_objects import check_places, list_files
 from local_test.jobs.job import Job
 from local_test.jobs.result import JobResult, Listeners, Metric
 from local_test.requests.model_containers import list_containers
@@ -82,6 +82,9 @@ def show_line(host: str, line: str) -> None:
 def announce(request: ValidRequest, runner: Runner) -> None:
     """Say what is about to run, and which fields of the request have no effect."""
     say(f"{request.operation}: {runner.description}")
+    for name in os.environ:
+        if name.startswith("BYO_") and f'"{name}"' not in json.dumps(request.fields):
+            note(f"{name} of this shell is not passed on; give --env {name}=VALUE")
     for container in list_containers(request.fields):
         uri = models.find_uri(container.definition)
         if uri.startswith("file://") and uri.endswith("/"):
@@ -97,9 +100,9 @@ def announce(request: ValidRequest, runner: Runner) -> None:
 def run_job(job: Job, request: ValidRequest, runner: Runner) -> JobResult:
     """Run a job to its end; Ctrl-C stops it as SageMaker would.
 
-    Raises: UserError before it starts, if an input is missing.
+    Raises: UserError before it starts, if an input is missing or an output cannot be stored.
     """
-    check_inputs(request.fields)
+    check_places(request.fields)
     announce(request, runner)
     with stopping(job):
         return job.run()

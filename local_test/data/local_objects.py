@@ -1,12 +1,13 @@
 """Files on this disk as objects: what the prefix of a `file://` URI lists."""
 
+import errno
 import os
 import stat
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
-from container.errors import UserError, describe_absence
+from container.errors import UserError, describe_absence, describe_kind
 
 _KEY_BYTES: Final = 1024  # the longest key of S3
 _INPUTS: Final = ("InputDataConfig", "ProcessingInputs", "TransformInput")
@@ -46,17 +47,20 @@ def list_files(prefix: str) -> Iterator[tuple[str, int]]:
         raise UserError(f"cannot list {prefix}: {error}") from error
 
 
-def check_inputs(fields: Mapping[str, Any]) -> None:
-    """Refuse a job's request if an input is not on this disk. Raises: UserError."""
+def check_places(fields: Mapping[str, Any]) -> None:
+    """Refuse a missing input, and an output below a file. Raises: UserError, OSError."""
     for place in _list_places([fields.get(member) for member in _INPUTS]):
         check_presence(place)
+    for place in _list_places([fields[member] for member in fields if member not in _INPUTS]):
+        path = Path(place.removeprefix("file://"))
+        if path.is_absolute() and not path.is_dir() and describe_kind(path):
+            raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), str(path))
 
 
 def _list_places(node: Any) -> Iterator[str]:
-    """Yield each S3Uri below a node."""
+    """Yield each URI below a node."""
     if isinstance(node, Mapping):
-        if isinstance(node.get("S3Uri"), str):
-            yield node["S3Uri"]
+        yield from [node[name] for name in ("S3Uri", "S3OutputPath") if name in node]
         node = list(node.values())
     if isinstance(node, list):
         for item in node:

@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -45,3 +46,20 @@ def test_entry_point_refuses_what_is_no_command() -> None:
     assert result.stderr.startswith("'trian' is neither a command")
     assert result.stderr.endswith("; did you mean 'train'?\n")
     assert result.stderr.count("\n") == 1
+
+
+@pytest.mark.parametrize("command", ["init", "doctor", "describe"])
+def test_an_empty_path_is_refused_as_it_would_be_this_directory(command: str) -> None:
+    result = run(command, "")
+
+    assert result.returncode == 1
+    assert result.stderr == f"{command}: a path is empty; name one, such as .\n"
+
+
+def test_a_project_is_not_written_into_a_file(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+
+    result = run("init", str(tmp_path / "file"))
+
+    assert result.returncode == 1
+    assert result.stderr == f"nothing was written: {tmp_path}/file is a file; name a folder\n"

@@ -103,6 +103,16 @@ def test_a_job_directory_that_cannot_be_made_is_named(tmp_path: Path) -> None:
             for name in ("up", "down", "status", "env", "purge", "runs")
         ],
         (("up", "--directory", "{file}/aws"), "{file} is a file; name a folder with --directory"),
+        (("train", "-c", "a={folder}", "--output", "{file}"), "{file} is a file; name a folder"),
+        (
+            ("train", "-c", "a={folder}", "--checkpoints", "{file}/x"),
+            "{file} is a file; name a folder",
+        ),
+        (("transform", "{data}", "--output", "{file}"), "{file} is a file; name a folder"),
+        (
+            ("evaluate", "--model", "{folder}", "--test", "{folder}", "--output", "{file}"),
+            "{file} is a file; name a folder",
+        ),
         (("train", "--request", "{folder}"), "{folder} is a folder; name a file"),
         (("serve", "--request", "{folder}"), "{folder} is a folder; name a file"),
         (("smoke", "-c", "a={file}", "--body", "{folder}"), "{folder} is a folder; name a file"),
@@ -114,7 +124,9 @@ def test_a_file_and_a_folder_are_not_the_same(
 ) -> None:
     (tmp_path / "file").touch()
     (tmp_path / "folder").mkdir()
+    (tmp_path / "folder/data").touch()
     names = {"file": tmp_path / "file", "folder": tmp_path / "folder"}
+    names["data"] = tmp_path / "folder/data"
     code, last = run(tmp_path / "jobs", *(text.format(**names) for text in arguments))
     assert code == 2
     assert last.startswith(f"error: {reason.format(**names)}")

@@ -80,3 +80,16 @@ def test_a_folder_of_many_files_is_named_before_it_is_copied_as_a_model(
         assert number > 1 or "copying" not in announce()
         (tmp_path / str(number)).touch()
     assert f"copying file://{tmp_path}/: 1001 files, 0.0 GB" in announce()
+
+
+def test_a_variable_of_the_shell_that_no_container_sees_is_named(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("BYO_ALLOW_PICKLE", "true")
+    for environment, is_named in (({}, True), ({"BYO_ALLOW_PICKLE": "true"}, False)):
+        requests = shorthand.endpoint_requests(
+            name="x", image="any", model=None, environment=environment
+        )
+        terminal.announce(requests.validate()[0], ProcessRunner(["true"]))
+        said = "BYO_ALLOW_PICKLE of this shell is not passed on; give --env BYO_ALLOW_PICKLE=VALUE"
+        assert (said in " ".join(capsys.readouterr().err.split())) == is_named
