@@ -103,6 +103,8 @@ def conform(
         is_url=choice.url is not None,
         has_model=sample.model is not None,
     )
+    for path in filter(None, (reports.junit, reports.html)):
+        path.open("a").close()  # a report that cannot be written is refused before the checks
     subject = _make_subject(container, choice.url, data, sample)
     subject.directory.mkdir(parents=True)
     what = choice.url or container.image or container.program

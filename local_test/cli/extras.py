@@ -1,7 +1,4 @@
-"""Says which extra of the package brings a library that is not installed.
-
-The base package has what the harness needs. TensorFlow, moto and Optuna are extras.
-"""
+"""Says which extra of the package brings a library that is not in the base package."""
 
 import importlib.util
 from typing import Final

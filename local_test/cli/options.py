@@ -18,14 +18,13 @@ import typer
 from typer.core import TyperCommand, TyperGroup
 
 from container import contract
-from container.errors import UserError
+from container.errors import IS_PACKAGE, UserError
 from local_test.runners.interface import Runner
 
 CHECKOUT: Final = Path(__file__).resolve().parents[2]
 """The directory of `container` and `local_test`: a checkout, or an environment's packages."""
-IS_CHECKOUT: Final = (CHECKOUT / "pyproject.toml").is_file()
 JOBS: Final = Path(
-    os.environ.get("LOCAL_TEST_JOBS") or (CHECKOUT if IS_CHECKOUT else Path.cwd()) / "jobs"
+    os.environ.get("LOCAL_TEST_JOBS") or (Path.cwd() if IS_PACKAGE else CHECKOUT) / "jobs"
 )
 """Where jobs and endpoints have their directories; an installed package uses the current one."""
 OWN_PROGRAM: Final = "python -m container"

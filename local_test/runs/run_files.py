@@ -164,7 +164,7 @@ def _read_metrics(
 
 
 def _find_notes(request: Mapping[str, Any], metrics: Collection[str]) -> list[str]:
-    advice = "pass --metric NAME=REGEX to train"
+    advice = "pass --metric NAME=REGEX to train, or MetricDefinitions in a request"
     if not _list_definitions(request):
         return [f"no metric definitions, so no curves: {advice}"]
     if set(metrics).issubset(STEP_NAMES):

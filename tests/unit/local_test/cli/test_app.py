@@ -117,6 +117,8 @@ def test_a_job_directory_that_cannot_be_made_is_named(tmp_path: Path) -> None:
         (("serve", "--request", "{folder}"), "{folder} is a folder; name a file"),
         (("smoke", "-c", "a={file}", "--body", "{folder}"), "{folder} is a folder; name a file"),
         (("invoke", "{folder}"), "{folder} is a folder; name a file"),
+        (("conform", "--program", "x", "--junit", "{folder}"), "{folder} is a folder; name a file"),
+        (("conform", "--program", "x", "--html", "{file}/x"), "{file} is a file; name a folder"),
     ],
 )
 def test_a_file_and_a_folder_are_not_the_same(
