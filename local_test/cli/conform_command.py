@@ -80,11 +80,13 @@ class ReportOptions:
             print(report.format_json(what, verdicts))
         else:
             print(", ".join(f"{number} {outcome}" for outcome, number in tally.items()))
-        evidence = [verdict.evidence for verdict in verdicts]
-        unmade = [text for text in evidence if text.startswith(MACHINE_FAILED)]
+        if tally["MUST violated"]:
+            return 1
+        unmade = [item.evidence for item in verdicts if MACHINE_FAILED in item.evidence]
         if unmade:
-            raise PlatformError(f"{len(unmade)} checks could not be made: {unmade[0]}")
-        return int(tally["MUST violated"] > 0)
+            message = f"{len(unmade)} of {len(verdicts)} checks could not be made: {unmade[0]}"
+            raise PlatformError(message)
+        return 0
 
 
 @with_groups

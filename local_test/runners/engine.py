@@ -191,7 +191,7 @@ def check_names(network: str) -> None:
     if answer.ok and not answer.json()["dns_enabled"]:
         raise PlatformError(
             "the hosts of a job cannot find each other: Podman's networks have no names here; "
-            "install netavark and aardvark-dns, Podman's other network backend (DS-4)"
+            "install netavark and aardvark-dns, and set network_backend in containers.conf (DS-4)"
         )
 
 

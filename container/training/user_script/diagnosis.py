@@ -75,12 +75,12 @@ def report(layout: contract.Layout, failure: Failure) -> int:
 def _leave_out_output(reason: str) -> str:
     """Return a reason for the log, which has the program's output, such as metrics, already."""
     found = _MESSAGE.search(reason)
-    if found is None:
+    if found is None or not found[0]:
         return reason
-    lines = found[0].splitlines() or [""]
-    if _EXCEPTION.match(lines[0]):
-        del lines[1:]
-    return reason[: found.start()] + lines[-1] + reason[found.end() :]
+    exception, *rest = found[0].splitlines()
+    if not any(line.startswith('  File "') for line in rest):
+        exception = "see the output above"
+    return reason[: found.start()] + exception + reason[found.end() :]
 
 
 def find_cause(outcome: Outcome) -> str:

@@ -56,8 +56,9 @@ def test_the_log_has_the_traceback_once_and_the_failure_file_has_it_too(
 @pytest.mark.parametrize(
     ("message", "shown"),
     [
-        ("loss=3;\nloss=2;\nthe disk is full", "the disk is full"),
-        ("ValueError: no\nthe end of a long traceback", "ValueError: no"),
+        ("a note\nthe disk is full", "see the output above"),
+        ("loss=3;\nloss: 2\nloss=1;", "see the output above"),
+        ('ValueError: no\n  File "a.py", line 3, in train', "ValueError: no"),
         ("", ""),
     ],
 )
