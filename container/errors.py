@@ -62,13 +62,20 @@ def describe_absence(place: str | Path) -> str:
     return text
 
 
-def describe_kind(place: str | Path) -> str | None:
-    """Return one sentence about a folder in place of a file, or the reverse; None if neither."""
+def find_file_in_the_way(path: Path) -> Path | None:
+    """Return the file that a path is or leads through, or None if there is none."""
+    return next((part for part in (path, *path.parents) if part.is_file()), None)
+
+
+def describe_refusal(place: str | Path, error: OSError) -> str:
+    """Return one sentence about a path, and why the operating system refused it."""
     path = Path(place)
-    if path.is_dir():
+    if isinstance(error, IsADirectoryError):
         return f"{path} is a folder; name a file"
-    files = [part for part in (path, *path.parents) if part.is_file()]
-    return f"{files[0]} is a file; name a folder" if files else None
+    is_for_a_file = isinstance(error, NotADirectoryError | FileExistsError)
+    if is_for_a_file and (file := find_file_in_the_way(path)):
+        return f"{file} is a file; name a folder"
+    return f"{path}: {error.strerror}"
 
 
 def describe_port(port: int, error: OSError, flag: str = "--port") -> str:

@@ -64,9 +64,7 @@ def main(arguments: Sequence[str]) -> None:
         "metadata": {"component": {"type": "container", "name": "byo-container-toolkit"}},
         "components": [describe(package) for package in packages],
     }
-    (directory / "sbom.cdx.json").write_text(
-        json.dumps(document, indent=1) + "\n", encoding="utf-8"
-    )
+    (directory / "sbom.cdx.json").write_text(json.dumps(document, indent=1) + "\n", "utf-8")
     with (directory / "licenses.csv").open("w", newline="", encoding="utf-8") as file:
         csv.writer(file).writerows([Package._fields, *packages])
 

@@ -16,7 +16,7 @@ from typing import Final
 import container
 from container import errors
 from container.developer.doctor import next_command
-from container.errors import describe_kind, name_command
+from container.errors import describe_refusal, name_command
 
 _TEMPLATES: Final = Path(__file__).with_name("templates")
 KINDS: Final = {
@@ -76,11 +76,12 @@ def _copy(folders: Iterable[str], directory: Path, metric: str, gate: str) -> li
         "gate": gate,
         "version": container.__version__,
     }
+    for path in sources:
+        path.parent.mkdir(parents=True, exist_ok=True)  # a file in the way is found before writing
     for path, source in sources.items():
         text = source.read_text(encoding="utf-8")
         if path.suffix in _DOCUMENTS:
             text = _Document(text).substitute(values)
-        path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(text, encoding="utf-8")
         if path.suffix == ".sh":
             path.chmod(0o755)
@@ -116,12 +117,10 @@ def main(argv: Sequence[str]) -> int:
             files = add_delivery(options.directory, options.ci)
         else:
             files = write(options.directory, options.kind or "script", options.ci)
-    except FileExistsError as error:
-        said = f"nothing was written: {error} would be overwritten; name another directory"
-        print(said, file=sys.stderr)
-        return 1
     except OSError as error:
-        fault = describe_kind(options.directory) or f"cannot write there: {error.strerror}"
+        fault = f"{error} would be overwritten; name another directory"
+        if error.errno:  # not raised by `_copy`, but by the operating system
+            fault = describe_refusal(error.filename or options.directory, error)
         print(f"nothing was written: {fault}", file=sys.stderr)
         return 1
     for path in files:

@@ -15,7 +15,7 @@ from typing import Any, Final
 
 import typer
 
-from container.errors import PlatformError, RequestError, UserError, describe_kind
+from container.errors import PlatformError, RequestError, UserError, describe_refusal
 from local_test import proxies
 from local_test.cli import extras
 from local_test.cli.options import JOBS, Command, Group
@@ -139,6 +139,4 @@ def _explain_refusal(error: OSError) -> str | None:
     place = Path(str(error.filename))
     if not JOBS.is_dir() and (place.is_relative_to(JOBS) or JOBS.is_relative_to(place)):
         return f"cannot make {JOBS} for jobs: {error.strerror}; LOCAL_TEST_JOBS names another place"
-    if isinstance(error, IsADirectoryError | NotADirectoryError | FileExistsError):
-        return describe_kind(place)
-    return f"{place}: {error.strerror}"
+    return describe_refusal(place, error)

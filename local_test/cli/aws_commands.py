@@ -15,7 +15,7 @@ from typing import Annotated, Any, Final
 
 import typer
 
-from container.errors import PlatformError, UserError, describe_kind, name_command
+from container.errors import PlatformError, UserError, find_file_in_the_way, name_command
 from local_test import container_files, proxies
 from local_test.aws.account.settings import Settings
 from local_test.aws.process import installation, keys
@@ -262,8 +262,8 @@ def find_directory(directory: Path | None) -> Path:
     """
     data = Path(os.environ.get("XDG_DATA_HOME") or Path.home() / ".local/share")
     home = (directory or data / "local-aws").expanduser().absolute()
-    if not home.is_dir() and (fault := describe_kind(home)) is not None:
-        raise UserError(f"{fault} with --directory or LOCAL_AWS_DIRECTORY")
+    if (file := find_file_in_the_way(home)) is not None:
+        raise UserError(f"{file} is a file; name a folder with --directory or LOCAL_AWS_DIRECTORY")
     return home
 
 

@@ -4,7 +4,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from container.errors import UserError, describe_absence, describe_kind
+from container.errors import UserError, describe_absence, describe_refusal
 from local_test.cli import terminal
 from local_test.data.record_formats import unite
 from local_test.requests.endpoint_requests import EndpointRequests
@@ -74,8 +74,7 @@ def read_bytes(path: Path) -> bytes:
     except FileNotFoundError as error:
         raise UserError(describe_absence(path)) from error
     except OSError as error:
-        message = describe_kind(path) or f"cannot read {path}: {error.strerror}"
-        raise UserError(message) from error
+        raise UserError(describe_refusal(path, error)) from error
 
 
 def show(request: ValidRequest) -> int:

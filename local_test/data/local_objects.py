@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
-from container.errors import UserError, describe_absence, describe_kind
+from container.errors import UserError, describe_absence, find_file_in_the_way
 
 _KEY_BYTES: Final = 1024  # the longest key of S3
 _INPUTS: Final = ("InputDataConfig", "ProcessingInputs", "TransformInput")
@@ -53,7 +53,7 @@ def check_places(fields: Mapping[str, Any]) -> None:
         check_presence(place)
     for place in _list_places([fields[member] for member in fields if member not in _INPUTS]):
         path = Path(place.removeprefix("file://"))
-        if path.is_absolute() and not path.is_dir() and describe_kind(path):
+        if path.is_absolute() and find_file_in_the_way(path):
             raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), str(path))
 
 

@@ -86,9 +86,7 @@ class Sessions:
             raise RequestError(426, "the request is not the handshake of a WebSocket")
         origin = headers.get("origin")
         if origin and origin.partition("://")[2].lower() != headers.get("host", "").lower():
-            raise RequestError(
-                403, f"a page of another site asks for a WebSocket: {origin[:200]!r}"
-            )
+            raise RequestError(403, f"a page of another site opens a WebSocket: {origin[:200]!r}")
         if user_code is None or not user_code.takes_streams:
             raise RequestError(501, "bidirectional streams need a handler that defines stream_fn")
         from container.serving.bidirectional import handshake

@@ -146,11 +146,9 @@ def _decode_multipart(body: bytes, takes: Takes) -> Images:
             if name == media_types.NPY:  # decoded without a copy
                 small.append(arrays.decode_npy(part.content, takes.shape, given.parameters))
             else:
-                media_type = MediaType(name, given.parameters)
+                kind = MediaType(name, given.parameters)
                 content = bytes(part.content)
-                small.append(
-                    decode(media_type, content, takes.shape, takes.expansion, takes.resize)
-                )
+                small.append(decode(kind, content, takes.shape, takes.expansion, takes.resize))
         except RequestError as error:
             raise RequestError(error.status, f"part {number}: {error}") from None
         if len(small) == _PARTS_TOGETHER:  # an array takes as much memory as a small picture

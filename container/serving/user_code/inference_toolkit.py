@@ -154,9 +154,7 @@ def _encode_csv(array_like: Any) -> str:
         found = type(array_like).__name__
         if rows.ndim and unfit:
             found += f" with values of the type {type(unfit[0]).__name__}"
-        message = (
-            f"the prediction is a {found} that {media_types.CSV} cannot hold; add an output_fn"
-        )
+        message = f"a prediction is a {found} that {media_types.CSV} cannot hold; add an output_fn"
         raise RequestError(406, f"{message}, or accept {media_types.JSON} for lists and dicts")
     stream = io.StringIO()
     csv.writer(stream, lineterminator="\n").writerows(map(np.atleast_1d, rows))

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import ast
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
 import byo
 from container import errors
+from local_test.cli import app, request_files
 from tests.support import ROOT
 
 SPELLED_OUT = re.compile(
@@ -55,3 +56,33 @@ def test_no_message_spells_out_a_command_which_only_some_users_can_type() -> Non
                     if SPELLED_OUT.search(ALLOWED.sub("", text))
                 ]
     assert found == []
+
+
+def refuse(act: Callable[[], object]) -> OSError:
+    try:
+        act()
+    except OSError as error:
+        return error
+    raise AssertionError(act)
+
+
+def test_what_the_system_refused_is_said_as_it_is(tmp_path: Path) -> None:
+    file = tmp_path / "file"
+    file.touch()
+    link = tmp_path / "link"
+    link.symlink_to("nowhere")
+    memory = Path("/proc/self/mem")
+    for place, error, said in (
+        (tmp_path, refuse(tmp_path.read_bytes), f"{tmp_path} is a folder; name a file"),
+        (file / "x", refuse((file / "x").mkdir), f"{file} is a file; name a folder"),
+        (file, refuse(file.mkdir), f"{file} is a file; name a folder"),
+        (tmp_path, refuse(tmp_path.mkdir), f"{tmp_path}: File exists"),
+        (link, refuse(link.mkdir), f"{link}: File exists"),
+        (tmp_path, refuse((tmp_path / ("x" * 300)).mkdir), f"{tmp_path}: File name too long"),
+        (memory, refuse(memory.read_bytes), f"{memory}: Input/output error"),
+    ):
+        assert errors.describe_refusal(place, error) == said
+        error.filename = str(place)
+        assert app._explain(error) == said  # noqa: SLF001 - what every command prints last
+    with pytest.raises(errors.UserError, match="Input/output error"):
+        request_files.read_bytes(memory)

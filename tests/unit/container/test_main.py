@@ -63,3 +63,12 @@ def test_a_project_is_not_written_into_a_file(tmp_path: Path) -> None:
 
     assert result.returncode == 1
     assert result.stderr == f"nothing was written: {tmp_path}/file is a file; name a folder\n"
+
+    (tmp_path / "code").touch()
+    result = run("init", str(tmp_path))
+    assert result.stderr == f"nothing was written: {tmp_path}/code is a file; name a folder\n"
+    assert sorted(path.name for path in tmp_path.iterdir() if path.is_file()) == ["code", "file"]
+
+    (tmp_path / "link").symlink_to("nowhere")
+    result = run("init", str(tmp_path / "link"))
+    assert result.stderr == f"nothing was written: {tmp_path}/link: File exists\n"
