@@ -65,8 +65,7 @@ def _copy(folders: Iterable[str], directory: Path, metric: str, gate: str) -> li
     existing = [str(path) for path in sources if path.exists()]
     if existing:
         raise FileExistsError(", ".join(existing))
-    # As an image may be called, and a repository of Amazon ECR.
-    name = re.sub(r"[^a-z0-9]+", "-", directory.resolve().name.lower()).strip("-") or "algorithm"
+    name = _name(directory)
     values = {
         "name": name,
         "label": name[:_LABEL_CHARACTERS].rstrip("-"),
@@ -86,6 +85,11 @@ def _copy(folders: Iterable[str], directory: Path, metric: str, gate: str) -> li
         if path.suffix == ".sh":
             path.chmod(0o755)
     return list(sources)
+
+
+def _name(directory: Path) -> str:
+    """Return the name of a project, as an image may be called, and a repository of Amazon ECR."""
+    return re.sub(r"[^a-z0-9]+", "-", directory.resolve().name.lower()).strip("-") or "algorithm"
 
 
 def _name_commands(directory: Path) -> dict[str, str]:
