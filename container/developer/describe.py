@@ -11,6 +11,7 @@ import dataclasses
 import json
 import re
 import sys
+import sysconfig
 import traceback
 import typing
 from collections.abc import Sequence
@@ -23,6 +24,7 @@ from container.algorithm import Algorithm
 from container.errors import UserError, name_command
 from container.hyperparameters import Rule
 
+_LIBRARIES: Final = (Path(__file__).parents[1], Path(sysconfig.get_path("stdlib")))
 _CONTENT_TYPES: Final = ("application/json", "text/csv", "application/x-npy")
 
 
@@ -146,6 +148,20 @@ def _describe_type(hint: Any, rule: Rule) -> tuple[str, dict[str, Any]]:
     return kind, {f"{kind}ParameterRangeSpecification": limits}
 
 
+def _find_own_line(error: BaseException, file: Path) -> str:
+    """Return the last line of the user's code that led to an error, or the file if none did."""
+    places = [(name, line) for name, line, *_ in traceback.extract_tb(error.__traceback__)]
+    if isinstance(error, SyntaxError) and error.filename:
+        places.append((error.filename, error.lineno))
+    found = str(file)
+    for name, line in places:
+        parents = Path(name).parents
+        is_library = "-packages/" in name or any(folder in parents for folder in _LIBRARIES)
+        if file.absolute().parent in parents and not is_library:
+            found = f"{name}:{line}"
+    return found
+
+
 def main(argv: Sequence[str]) -> int:
     """Run `describe` and return its exit code."""
     parser = argparse.ArgumentParser(
@@ -173,12 +189,8 @@ def main(argv: Sequence[str]) -> int:
         print(f"error: {error}", file=sys.stderr)
         return 1
     except Exception as error:  # noqa: BLE001 - whatever the user's file raises
-        frames = traceback.extract_tb(error.__traceback__)
-        folder = str(options.file.absolute().parent)
-        own = [f"{frame.filename}:{frame.lineno}" for frame in frames if folder in frame.filename]
-        print(
-            f"error: {[options.file, *own][-1]}: {type(error).__name__}: {error}", file=sys.stderr
-        )
+        place = _find_own_line(error, options.file)
+        print(f"error: {place}: {type(error).__name__}: {error}", file=sys.stderr)
         return 1
     if options.what == "help":
         print(hyperparameters.format_table(algorithm.hyperparameters), end="")

@@ -127,10 +127,8 @@ def _run(layout: contract.Layout, options: argparse.Namespace, environ: Mapping[
             )
         labeled, probabilities = hosts.merge(labeled, probabilities)
         history = _load_history(found.root)
-        manifest = found.manifest
-        background = Background(
-            history, _describe(manifest), hide_secrets(manifest.hyperparameters)
-        )
+        trained = found.manifest
+        background = Background(history, _describe(trained), hide_secrets(trained.hyperparameters))
         metrics = evaluate(labeled, probabilities, where.outputs, background)
     headline = contract.format_metrics(pick_headline(metrics))
     return (

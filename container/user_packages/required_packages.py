@@ -195,9 +195,7 @@ def list_differences(code: Path) -> list[str]:
     """
     lines = []
     for name in requirement_files.choose_files(code)[0]:
-        lines += [
-            line for line in requirement_files.list_requirements(code, name) if line.applies()
-        ]
+        lines += [one for one in requirement_files.list_requirements(code, name) if one.applies()]
     parsed = [(line, line.parse()) for line in lines]
     asked_for = {normalize(each.name) for line, each in parsed if each and not line.is_constraint}
     differing = []

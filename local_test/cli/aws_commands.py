@@ -78,17 +78,18 @@ def up(
     extras.require("moto")
     home = find_directory(directory)
     settings = _load_settings(home, options.list_changes())
-    if (running := installation.find_running(home)) is not None:
+    running = installation.find_running(home)
+    is_ours = False
+    if running is None and not foreground:
+        running, is_ours = _start(home, settings)
+    if running and not is_ours:
         stop = name_command("down")
-        _say(
-            f"already up: {running.url}, data in {home}; to change its options, first run `{stop}`"
-        )
+        _say(f"already up: {running.url}, data in {home}; to change options, first run `{stop}`")
         return 0
-    if foreground:
+    if running is None:
         from local_test.aws.process import host  # noqa: PLC0415 - slow to import
 
         return host.run(home, settings)
-    running = _start(home, settings)
     _say(
         f"local AWS is up: {running.url}/console, account {settings.account}, "
         f"region {settings.region}, data in {home}"
@@ -126,7 +127,8 @@ def _doubt_region(name: str) -> str:
     return access.doubt_region(boto3.Session(region_name=name))
 
 
-def _start(home: Path, settings: Settings) -> installation.Running:
+def _start(home: Path, settings: Settings) -> tuple[installation.Running, bool]:
+    """Start the local AWS; return what runs, and whether it is ours, not another shell's."""
     installation.make(home)
     log = home / "server.log"
     command = [sys.executable, "-m", "local_test.aws.process.host", str(home)]
@@ -145,8 +147,8 @@ def _start(home: Path, settings: Settings) -> installation.Running:
         running = installation.find_running(home)
         is_other = code == installation.ALREADY_RUNNING  # of an `up` in another shell, at once
         if running is not None and (running.pid == process.pid or is_other):
-            return running
-        if code is not None and not is_other:
+            return running, not is_other
+        if code is not None and not (is_other and installation.is_running(home)):
             text = log.read_text(encoding="utf-8", errors="replace").strip().splitlines()
             reason = (text or ["it logged nothing"])[-1]
             raise PlatformError(f"the local AWS did not start: {reason}; its log is {log}")

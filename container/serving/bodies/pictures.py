@@ -149,9 +149,7 @@ def _check_pieces(kind: str, body: bytes) -> int:
         if body.count(_START_OF_SCAN) > _SCANS_MAXIMUM:
             raise RequestError(400, f"the JPEG picture has more than {_SCANS_MAXIMUM} scans")
     if pieces > _PIECES_MAXIMUM:
-        raise RequestError(
-            400, f"the {kind} picture consists of more than {_PIECES_MAXIMUM} pieces"
-        )
+        raise RequestError(400, f"the {kind} picture has more than {_PIECES_MAXIMUM} pieces")
     return pieces
 
 

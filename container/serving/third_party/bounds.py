@@ -134,13 +134,11 @@ def parse_table(text: str, dtype: Any) -> NDArray[Any] | None:
             return None
         for piece in _cut(lines):
             try:
-                parsed = np.loadtxt(
-                    io.StringIO(piece), dtype, delimiter=",", comments=None, ndmin=2
-                )
+                block = np.loadtxt(io.StringIO(piece), dtype, delimiter=",", comments=None, ndmin=2)
             except (ValueError, OverflowError):
                 return None
-            table[done : done + parsed.size] = parsed.ravel()
-            done += parsed.size
+            table[done : done + block.size] = block.ravel()
+            done += block.size
     return table[:done].reshape(-1, columns or 1)
 
 

@@ -38,18 +38,18 @@ class Kind:
     """Whether loading it runs what the file says."""
 
 
-def _is_light_gbm(head: bytes) -> bool:
+def _is_lgbm(head: bytes) -> bool:
     return head.lstrip().startswith((b"tree\n", b"tree\r\n"))
 
 
-def _is_xgboost_json(head: bytes) -> bool:
+def _is_xgb_json(head: bytes) -> bool:
     head = b"".join(head.split())
     return head.startswith(b'{"learner":') or (
         head.startswith(b'{"version":') and b'"learner":' in head
     )
 
 
-def _is_xgboost_ubj(head: bytes) -> bool:
+def _is_xgb_ubj(head: bytes) -> bool:
     return head.startswith(b"{") and b"learner" in head[:64]
 
 
@@ -75,7 +75,7 @@ def is_hdf5(path: Path) -> bool:
     return read_head(path).startswith(HDF5_MAGIC)
 
 
-def _is_keras_hdf5(path: Path) -> bool:
+def _is_keras_h5(path: Path) -> bool:
     return not path.name.lower().endswith((".weights.h5", ".weights.hdf5"))
 
 
@@ -104,19 +104,15 @@ KINDS: Final[dict[str, Kind]] = {
     "LiteRT": Kind("litert:LiteRtModel", "ai-edge-litert", (".tflite",)),
     "SavedModel": Kind("saved_models:SavedModel", "tensorflow"),
     "Keras": Kind(
-        "keras_models:KerasModel", "tensorflow", (".keras", ".h5", ".hdf5"), _is_keras_hdf5
+        "keras_models:KerasModel", "tensorflow", (".keras", ".h5", ".hdf5"), _is_keras_h5
     ),
     "ONNX": Kind("onnx_models:OnnxModel", "onnxruntime", (".onnx",)),
     "MLflow": Kind("mlflow_models:load", "mlflow-skinny"),
-    "XGBoost": Kind(
-        "boosters.xgboost_models:load", "xgboost", (".json",), _by_head(_is_xgboost_json)
-    ),
+    "XGBoost": Kind("boosters.xgboost_models:load", "xgboost", (".json",), _by_head(_is_xgb_json)),
     "XGBoost binary": Kind(
-        "boosters.xgboost_models:load", "xgboost", (".ubj",), _by_head(_is_xgboost_ubj)
+        "boosters.xgboost_models:load", "xgboost", (".ubj",), _by_head(_is_xgb_ubj)
     ),
-    "LightGBM": Kind(
-        "boosters.lightgbm_models:load", "lightgbm", (".txt",), _by_head(_is_light_gbm)
-    ),
+    "LightGBM": Kind("boosters.lightgbm_models:load", "lightgbm", (".txt",), _by_head(_is_lgbm)),
     "CatBoost": Kind("boosters.catboost_models:load", "catboost", (".cbm",)),
     "AOTInductor": Kind("pytorch.programs:CompiledProgram", "torch", (".pt2",), _is_compiled),
     "torch.export": Kind("pytorch.exported_programs:ExportedProgram", "torch", (".pt2",)),
@@ -145,9 +141,9 @@ A file is of the first kind that has its suffix and looks so.
 
 _HEADS: Final[dict[str, Callable[[bytes], bool]]] = {
     "Keras": lambda head: head.startswith(HDF5_MAGIC),
-    "XGBoost": _is_xgboost_json,
-    "XGBoost binary": _is_xgboost_ubj,
-    "LightGBM": lambda head: _is_light_gbm(head) and b"version=" in head[:32],
+    "XGBoost": _is_xgb_json,
+    "XGBoost binary": _is_xgb_ubj,
+    "LightGBM": lambda head: _is_lgbm(head) and b"version=" in head[:32],
     "CatBoost": lambda head: head.startswith(b"CBM1"),
     "LiteRT": lambda head: head[4:8] == b"TFL3",
 }

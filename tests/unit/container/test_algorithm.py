@@ -2,6 +2,7 @@
 
 import dataclasses
 import re
+import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -14,7 +15,7 @@ from botocore.validate import ParamValidator
 from container import algorithm, contract
 from container.developer import describe
 from container.errors import UserError
-from tests.support import USER_CODE
+from tests.support import ROOT, USER_CODE
 
 FILE = USER_CODE / "nearest/algorithm.py"
 SHAPES = botocore.session.get_session().get_service_model("sagemaker")
@@ -236,8 +237,18 @@ def test_what_a_users_file_raises_is_one_sentence(
     path = tmp_path / "mine.py"
     beside = tmp_path / "beside_mine.py"
     beside.write_text("\n\na = b\n")
+    library = tmp_path / ".venv/lib/site-packages/its_library.py"
+    library.parent.mkdir(parents=True)
+    library.write_text("a = b\n")
+    other = tmp_path.with_name(f"{tmp_path.name}-other")
+    other.mkdir()
+    (other / "not_mine.py").write_text("a = b\n")
+    use = "import sys\nsys.path.append({!r})\nimport {}\n"
     for text, place, kind in (
-        ("if 1:\n        x = 1\n\ty = 2\n", path, "TabError"),
+        ("if 1:\n        x = 1\n\ty = 2\n", f"{path}:3", "TabError"),
+        ("exec('1 1')", f"{path}:1", "SyntaxError"),
+        (use.format(str(library.parent), "its_library"), f"{path}:3", "NameError"),
+        (use.format(str(other), "not_mine"), f"{path}:3", "NameError"),
         ("\na = b\n", f"{path}:2", "NameError"),
         ("import beside_mine\n", f"{beside}:3", "NameError"),
         ("import re\nre.compile('(')\n", f"{path}:2", "error"),
@@ -247,3 +258,13 @@ def test_what_a_users_file_raises_is_one_sentence(
         told = capsys.readouterr().err
         assert told.startswith(f"error: {place}: {kind}: ")
         assert told.count("\n") == 1
+
+
+def test_the_container_beside_a_users_file_is_not_the_users(tmp_path: Path) -> None:
+    """As where an algorithm stands at the root of a checkout."""
+    (tmp_path / "container").symlink_to(ROOT / "container")
+    path = tmp_path / "algorithm.py"
+    path.write_text("if 1:\n        x = 1\n\ty = 2\n")
+    command = [sys.executable, "-m", "container", "describe", "algorithm.py"]
+    done = subprocess.run(command, cwd=tmp_path, stderr=subprocess.PIPE, text=True, check=False)
+    assert done.stderr.startswith(f"error: {path}:3: TabError: ")

@@ -14,8 +14,9 @@ from typing import Any
 import pytest
 import typer
 
+from local_test.aws.process import installation
 from local_test.cli import app
-from tests.support import ROOT
+from tests.support import ROOT, wait_until
 
 
 def run(jobs: Path, *arguments: str) -> tuple[int, str]:
@@ -258,7 +259,23 @@ def test_two_shells_may_start_the_local_aws_at_once(tmp_path: Path) -> None:
         subprocess.Popen([*command, "up", *place], cwd=ROOT, stderr=subprocess.PIPE, text=True)
         for _ in range(2)
     ]
-    said = [start.communicate(timeout=120)[1] for start in starts]
-    subprocess.run([*command, "down", *place], cwd=ROOT, check=True)
+    try:
+        said = [start.communicate(timeout=120)[1] for start in starts]
+    finally:
+        for start in starts:
+            start.kill()
+        subprocess.run([*command, "down", *place], cwd=ROOT, check=True)
     assert [start.returncode for start in starts] == [0, 0]
     assert len({re.findall(r"http://[0-9.:]+", text)[0] for text in said}) == 1
+    assert sorted(text.partition(":")[0] for text in said) == ["already up", "local AWS is up"]
+
+
+def test_a_start_does_not_wait_for_one_in_another_shell_that_failed(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "local_test", "up", "--directory", str(tmp_path)]
+    log = tmp_path / "server.log"
+    with installation.lock(tmp_path):  # as the other does until it answers
+        start = subprocess.Popen(command, cwd=ROOT, stderr=subprocess.PIPE, text=True)
+        wait_until(lambda: log.is_file() and "another local AWS serves" in log.read_text())
+    said = start.communicate(timeout=120)[1]
+    assert start.returncode == 2
+    assert f"did not start: another local AWS serves {tmp_path}; its log is {log}" in said
