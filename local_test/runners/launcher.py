@@ -20,6 +20,7 @@ from local_test.runners.interface import Launch
 
 _KEPT_VARIABLES = ("LD_LIBRARY_PATH", "TMPDIR", "SYSTEMROOT")
 _LOCALHOST = "127.0.0.1 localhost\n"
+_NAMELESS = b"[local_test] hosts find each other by name only with namespaces or an image (DS-4)\n"
 _CONNECTED = (
     b"[local_test] this program is not isolated and reaches the network: without namespaces "
     b"(Linux), only an image in Docker can be isolated (SEC-1)\n"
@@ -188,6 +189,8 @@ def report_gaps(launch: Launch, on_output: Callable[[bytes], None], *, is_privat
     """Log what this system cannot keep from a program, or a program's ports from."""
     if launch.is_isolated and not is_private:
         on_output(_CONNECTED)
+    if len(launch.peers) > 1 and not is_private:
+        on_output(_NAMELESS)
     if launch.is_server and sys.platform != "linux":
         on_output(loopback.EXPOSED)
 

@@ -16,7 +16,7 @@ from local_test.conformance import image_checks
 from local_test.conformance import run as conformance
 from local_test.conformance.catalog import CHECKS, Outcome, Verdict
 from local_test.conformance.obstacles import MACHINE_FAILED
-from local_test.conformance.sessions import lifecycle_checks
+from local_test.conformance.sessions import job_input_checks, lifecycle_checks
 from local_test.conformance.sessions.server_session import start
 from local_test.conformance.subject import Subject, Waits
 from local_test.runners.launcher import has_namespaces
@@ -357,6 +357,15 @@ def test_a_container_is_not_to_blame_for_its_engine(
     assert "0 pass, 0 MUST violated" in capsys.readouterr().out
     violated = Verdict(CHECKS["IMG-8a"], "fail", "")
     assert ReportOptions().write("broken", [violated, *verdicts.values()]) == 1
+
+
+def test_processes_of_several_hosts_are_not_judged_without_namespaces(tmp_path: Path) -> None:
+    subject = make_subject(tmp_path, can_protect=False)
+    verdicts = judge(subject, job_input_checks.HOSTS_IDS)
+    outcomes = {identity: verdict.outcome for identity, verdict in verdicts.items()}
+    assert outcomes.pop("DS-3a") == "pass"
+    assert set(outcomes.values()) == {"not applicable"}
+    assert not (tmp_path / "work/two-hosts").exists()
 
 
 @pytest.mark.parametrize("breach", ["IMG-1b", "HO-1a", "HO-5a"])

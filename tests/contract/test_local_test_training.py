@@ -369,6 +369,12 @@ def test_every_host_has_its_own_directory_and_clashes_are_told(
     assert result.findings == []
 
 
+def test_hosts_without_a_private_view_hear_that_their_names_do_not_resolve(tmp_path: Path) -> None:
+    run_job(tmp_path, make_runner("show.py", is_private=False), instance_count=2)
+    log = (tmp_path / "job/logs/algo-1.log").read_text()
+    assert "hosts find each other by name only with namespaces or an image (DS-4)" in log
+
+
 def test_two_hosts_that_write_the_same_name_are_told_of_the_clash(tmp_path: Path) -> None:
     result = run_job(tmp_path, make_runner("show.py"), instance_count=2)
 

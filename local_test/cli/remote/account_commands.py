@@ -163,9 +163,7 @@ def _delete(found: Inventory, resources: Sequence[Resource], *, logs: bool) -> N
         if is_deleted:
             terminal.say(f"deleted the {item.kind.label} {item.name}")
         else:
-            terminal.say(
-                f"the record of the {item.kind.label} {item.name} stays with AWS, untagged"
-            )
+            terminal.say(f"the record of {item.kind.label} {item.name} stays with AWS, untagged")
         if logs:
             found.delete_log(item)
     if not logs and any(item.kind.log_group for item in resources):

@@ -85,9 +85,7 @@ def compare(
     """Compare runs: parameters and metrics side by side; with --html also curves."""
     chosen = selection.choose(read_all(directory), names)
     if len(chosen) < 2:
-        raise UserError(
-            f"a comparison needs two runs at least; `{name_command('runs')}` lists them"
-        )
+        raise UserError(f"a comparison needs two runs; `{name_command('runs')}` lists them")
     compared = comparison.compare(chosen)
     if html is not None:
         title = f"Comparison of {len(chosen)} runs"

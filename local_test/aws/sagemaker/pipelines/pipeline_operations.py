@@ -38,9 +38,7 @@ def _read_definition(account: Account, request: Request) -> str:
     if text is None:
         place = request["PipelineDefinitionS3Location"]
         if "VersionId" in place:
-            reject(
-                "PipelineDefinitionS3Location.VersionId is not emulated: objects have one version."
-            )
+            reject("PipelineDefinitionS3Location.VersionId is not emulated: there is one version.")
         text = storage.read(f"s3://{place['Bucket']}/{place['ObjectKey']}").decode("utf-8")
     kinds = {step.name: step.kind for step in definition.read(text).steps.values()}
     functions = [name for name, kind in kinds.items() if kind == "Lambda"]

@@ -80,5 +80,5 @@ def test_secrets_are_compared_and_filtered_but_never_shown(home: Path, tmp_path:
 
 
 def test_one_run_is_not_a_comparison(home: Path) -> None:
-    with pytest.raises(UserError, match="two runs at least"):
+    with pytest.raises(UserError, match="needs two runs"):
         run(home, "compare", "a")
