@@ -315,9 +315,7 @@ def format_metrics(metrics: Mapping[str, float]) -> str:
 
     A tuner reads the last value printed, and `nan` for the objective fails the tuning job (HPO-2).
     """
-    return " ".join(
-        f"{name}={value:.6g};" for name, value in metrics.items() if math.isfinite(value)
-    )
+    return " ".join(f"{key}={value:.6g};" for key, value in metrics.items() if math.isfinite(value))
 
 
 def write_failure(layout: Layout, reason: str) -> None:

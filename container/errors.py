@@ -7,6 +7,7 @@ The functions word what many messages name: paths, and commands as the user type
 
 from __future__ import annotations
 
+import errno
 import os
 import sys
 from collections.abc import Sequence
@@ -80,10 +81,10 @@ def describe_refusal(place: str | Path, error: OSError) -> str:
 
 def describe_port(port: int, error: OSError, flag: str = "--port") -> str:
     """Return one sentence about a port on which nothing can listen."""
-    return (
-        f"{flag} {port}: the port cannot be used: {error.strerror}; end the program that listens "
-        "on it, or choose another port"
-    )
+    text = f"{flag} {port}: the port cannot be used: {error.strerror}; "
+    if error.errno == errno.EADDRINUSE:
+        text += "end the program that listens on it, or "
+    return f"{text}choose another port"
 
 
 def name_command(command: str) -> str:
@@ -100,7 +101,7 @@ def name_command(command: str) -> str:
 
 def name_installation(extra: str) -> str:
     """Return what a user types to install an extra of the package."""
-    if not IS_PACKAGE:
+    if not IS_PACKAGE and (_ROOT / "pyproject.toml").is_file():  # in an image both are absent
         return "local_test/setup.sh docker/requirements-local.txt"
     install = "pip install"
     if Path(sys.prefix, "pipx_metadata.json").is_file():

@@ -47,7 +47,7 @@ try:
     account = session.client("sts").get_caller_identity()["Account"]
 except (BotoCoreError, ClientError) as error:
     sys.exit(
-        f"AWS does not answer: {error}; for the local AWS, start it with `up` and point this shell "
+        f"cannot use AWS: {error}; for the local AWS, start it with `up` and point this shell "
         'at it with `eval "$(python -m local_test env)"` (`byo env` with the package)'
     )
 bucket = f"sagemaker-{session.region_name}-{account}"

@@ -227,17 +227,15 @@ class Inference:
         expansion = expansion or Expansion(self._payload_bytes)
         if not self._placeholders:
             return decoding.decode(media_type, body, shape, expansion, self.resize), {}
-        images, errors = decoding.decode_with_faults(
-            media_type, body, shape, expansion, self.resize
-        )
+        images, wrong = decoding.decode_with_faults(media_type, body, shape, expansion, self.resize)
         redaction = Redaction(body)
-        for place, message in list(errors.items())[:_ERRORS_LOGGED]:
+        for place, message in list(wrong.items())[:_ERRORS_LOGGED]:
             log.warning(
                 "record %d of a request is answered with a placeholder: %s",
                 place + 1,
                 redaction.hide(message),
             )
-        return images, errors
+        return images, wrong
 
 
 def ping(*, is_ready: bool) -> Response:

@@ -45,8 +45,10 @@ class _PlainHelp:
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         """Parse a command line. Raises: UserError if an option has an empty value."""
-        own: list[Any] = self.params  # type: ignore[attr-defined] # Typer's
-        names = {f"{name}=" for param in own if not param.multiple for name in param.opts}
+        params: list[Any] = self.params  # type: ignore[attr-defined] # Typer's
+        own = [param for param in params if param.param_type_name == "option"]
+        named = [param for param in own if not (param.multiple or param.is_flag)]
+        names = {f"{name}=" for param in named for name in param.opts}
         joined = [*args, *map("=".join, itertools.pairwise(args))]
         for text in names.intersection(joined):
             raise UserError(f"{text[:-1]} has no value; give one, or leave it out")

@@ -79,7 +79,7 @@ def _check_role(account: Account, plan: Plan) -> Iterator[Finding]:
     if "sagemaker.amazonaws.com" in _list_services(document):
         yield Finding("role", "ok", plan.role)
     else:
-        text = f"{plan.role} does not trust sagemaker.amazonaws.com; `{name_command('aws role')}`"
+        text = f"{name} does not trust sagemaker.amazonaws.com; see `{name_command('aws role')}`"
         yield Finding("role", "fault", text)
 
 

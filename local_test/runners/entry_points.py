@@ -1,5 +1,6 @@
 """Says why a program cannot be started: missing, not executable, its interpreter, its processor."""
 
+import codecs
 import contextlib
 import io
 import os
@@ -42,7 +43,9 @@ def explain_file(name: str, head: bytes, mode: int) -> str:
         return f"the interpreter of the entry point {name} is missing: {interpreter}"
     if head.startswith(b"\x7fELF"):
         return _explain_binary(name, head)
-    reason = "its first line lacks #!, perhaps for a byte order mark"
+    reason = "its first line lacks #!"
+    if head.startswith(codecs.BOM_UTF8):
+        reason = "it begins with a byte order mark, so its #! line is not read"
     return f"the entry point {name} is neither a program nor a script: {reason}"
 
 

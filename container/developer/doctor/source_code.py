@@ -1,6 +1,7 @@
 """Examines a directory of user code: its program, scripts, requirements and handlers."""
 
 import ast
+import codecs
 import importlib.util
 import itertools
 import re
@@ -88,7 +89,9 @@ def _examine_shell_script(path: Path) -> Iterator[Finding]:
         text = f"{path} has Windows line ends, which no shell runs; save it with LF line ends"
         yield Finding("error", f"{text} [IMG-13, TRIP-2]")
     elif not first_line.startswith(b"#!"):
-        text = f"{path} does not begin with #!, perhaps for a byte order mark: /bin/sh will run it"
+        text = f"{path} does not begin with #!: /bin/sh will run it"
+        if first_line.startswith(codecs.BOM_UTF8):
+            text = f"{path} begins with a byte order mark, so /bin/sh will run it"
         yield Finding("warning", text)
 
 

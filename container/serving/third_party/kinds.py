@@ -75,7 +75,7 @@ def is_hdf5(path: Path) -> bool:
     return read_head(path).startswith(HDF5_MAGIC)
 
 
-def _is_keras_h5(path: Path) -> bool:
+def _is_keras(path: Path) -> bool:
     return not path.name.lower().endswith((".weights.h5", ".weights.hdf5"))
 
 
@@ -103,9 +103,7 @@ def read_head(path: Path) -> bytes:
 KINDS: Final[dict[str, Kind]] = {
     "LiteRT": Kind("litert:LiteRtModel", "ai-edge-litert", (".tflite",)),
     "SavedModel": Kind("saved_models:SavedModel", "tensorflow"),
-    "Keras": Kind(
-        "keras_models:KerasModel", "tensorflow", (".keras", ".h5", ".hdf5"), _is_keras_h5
-    ),
+    "Keras": Kind("keras_models:KerasModel", "tensorflow", (".keras", ".h5", ".hdf5"), _is_keras),
     "ONNX": Kind("onnx_models:OnnxModel", "onnxruntime", (".onnx",)),
     "MLflow": Kind("mlflow_models:load", "mlflow-skinny"),
     "XGBoost": Kind("boosters.xgboost_models:load", "xgboost", (".json",), _by_head(_is_xgb_json)),

@@ -46,12 +46,10 @@ def find_contradictions(names: Collection[str]) -> list[str]:
         faults.append(f"transform_fn replaces all three and excludes {', '.join(parts)}")
     if "handler" in names and {"input_handler", "output_handler"} & names:
         faults.append("handler replaces both and excludes input_handler and output_handler")
-    toolkit = sorted(names & TOOLKIT_FUNCTIONS.keys())
+    tools = sorted(names & TOOLKIT_FUNCTIONS.keys())
     tfs = sorted(names & TFS_FUNCTIONS.keys())
-    if toolkit and tfs:
-        faults.append(
-            f"functions of two kinds are mixed: {', '.join(toolkit)} and {', '.join(tfs)}"
-        )
+    if tools and tfs:
+        faults.append(f"functions of two kinds are mixed: {', '.join(tools)} and {', '.join(tfs)}")
     return faults
 
 

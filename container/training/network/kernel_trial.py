@@ -91,10 +91,8 @@ def _make_run(layer: Any, image_count: int) -> Callable[[], None]:
             tape.watch([images, *weights])
             with keras.StatelessScope(zip(variables, weights, strict=True)):
                 outputs = layer(images)
-        gradients = tape.gradient(
-            outputs, [images, *weights], outputs, unconnected_gradients="zero"
-        )
-        return [tf.reduce_max(part) for part in gradients]
+        parts = tape.gradient(outputs, [images, *weights], outputs, unconnected_gradients="zero")
+        return [tf.reduce_max(part) for part in parts]
 
     # A concrete function: TensorFlow would warn of many traces of functions of one name.
     run = tf.function(compute, autograph=False).get_concrete_function()

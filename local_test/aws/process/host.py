@@ -131,7 +131,7 @@ def _listen_anew(directory: Path, port: int) -> socket.socket:
     """
     path = directory / "port"
     try:
-        last = min(int(path.read_text(encoding="ascii")), 65535)
+        last = max(0, min(int(path.read_text(encoding="ascii")), 65535))
     except (OSError, ValueError):
         last = 0
     try:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import ast
+import errno
+import os
 import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -86,3 +88,11 @@ def test_what_the_system_refused_is_said_as_it_is(tmp_path: Path) -> None:
         assert app._explain(error) == said  # noqa: SLF001 - what every command prints last
     with pytest.raises(errors.UserError, match="Input/output error"):
         request_files.read_bytes(memory)
+
+
+def test_only_a_port_in_use_has_a_program_to_end() -> None:
+    for number, is_named in ((errno.EADDRINUSE, True), (errno.EACCES, False)):
+        said = errors.describe_port(80, OSError(number, os.strerror(number)))
+        assert said.startswith(f"--port 80: the port cannot be used: {os.strerror(number)}; ")
+        assert ("end the program" in said) == is_named
+        assert said.endswith("choose another port")

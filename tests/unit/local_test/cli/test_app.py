@@ -167,6 +167,15 @@ def test_an_empty_value_is_refused_as_it_would_be_this_directory(
         assert said == f"error: {option[0].strip('=')} has no value; give one, or leave it out"
 
 
+def test_only_an_option_with_a_value_can_lack_one(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for words in (["invoke", "--verbose", ""], ["invoke", "body="]):
+        monkeypatch.setattr(sys, "argv", ["local_test", *words])
+        assert app.main() == 2
+        assert "has no value" not in capsys.readouterr().err
+
+
 def test_a_missing_command_is_said(tmp_path: Path) -> None:
     code, last = run(tmp_path)
     assert code == 2

@@ -13,7 +13,7 @@ from container.errors import UserError
 from local_test.cli import app, extras
 
 
-def test_a_checkout_a_package_and_pipx_name_their_own_command(
+def test_a_checkout_a_package_an_image_and_pipx_name_their_own_command(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     assert "local_test/setup.sh docker/requirements-local.txt" in str(extras.explain("moto"))
@@ -22,6 +22,9 @@ def test_a_checkout_a_package_and_pipx_name_their_own_command(
         "the example of handwritten digits, used without your own data, needs sklearn, "
         "which is not installed; run pip install 'byo-sagemaker[trainer]'"
     )
+    monkeypatch.setattr(errors, "IS_PACKAGE", False)
+    monkeypatch.setattr(errors, "_ROOT", tmp_path)  # an image has neither file
+    assert errors.name_installation("trainer") == "pip install 'byo-sagemaker[trainer]'"
     (tmp_path / "pipx_metadata.json").touch()
     monkeypatch.setattr(sys, "prefix", str(tmp_path))
     command = "run pipx runpip byo-sagemaker install 'byo-sagemaker[aws]'"
