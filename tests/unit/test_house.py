@@ -35,10 +35,7 @@ EXERCISES = {
         "local_test.aws.console.rendering",
         "local_test.aws.console.tuning_page",
     ),
-    "tests/contract/aws/test_cli.py": (
-        "local_test.aws.process.host",
-        "local_test.cli.aws_commands",
-    ),
+    "tests/contract/aws/test_cli.py": ("local_test.cli.aws_commands",),
     "tests/contract/aws/test_endpoints.py": (
         "local_test.aws.account.meter",
         "local_test.aws.sagemaker.runtime",
