@@ -87,11 +87,12 @@ def announce(request: ValidRequest, runner: Runner) -> None:
             note(f"{name} of this shell is not passed on; give --env {name}=VALUE")
     for container in list_containers(request.fields):
         uri = models.find_uri(container.definition)
-        if uri.startswith("file://") and uri.endswith("/"):
+        is_filled_later = container.definition.get("Mode") == "MultiModel"
+        if re.fullmatch("file://.*/", uri) and not is_filled_later:
             sizes = [size for _, size in list_files(uri)]
             if len(sizes) > 1000 or sum(sizes) > 4e9:
-                size = f"{len(sizes)} files, {sum(sizes) / 1e9:.1f} GB"
-                note(f"copying {uri}: {size}; --model takes a folder of the model only")
+                size = f"{len(sizes)} files ({sum(sizes) / 1e9:.1f} GB), which are copied"
+                note(f"the model is a folder of {size}; name the model's own folder")
     for line in request.notes:
         if not line.startswith(_UNNOTED):
             note(line)

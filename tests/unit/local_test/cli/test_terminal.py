@@ -77,9 +77,23 @@ def test_a_folder_of_many_files_is_named_before_it_is_copied_as_a_model(
         return capsys.readouterr().err
 
     for number in range(1001):
-        assert number > 1 or "copying" not in announce()
+        assert number > 1 or "copied" not in announce()
         (tmp_path / str(number)).touch()
-    assert f"copying file://{tmp_path}/: 1001 files, 0.0 GB" in announce()
+    said = "a folder of 1001 files (0.0 GB), which are copied; name the model's own folder"
+    assert said in " ".join(announce().split())
+
+
+def test_a_folder_of_many_models_is_not_copied_and_may_be_filled_later(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    requests = shorthand.endpoint_requests(name="x", image="any", model=None)
+    for place in (tmp_path, tmp_path / "later"):
+        uri = {"Mode": "MultiModel", "ModelDataUrl": f"file://{place}/"}
+        requests.models["x"]["PrimaryContainer"].update(uri)
+        for number in range(1001):
+            (tmp_path / str(number)).touch()
+        terminal.announce(requests.validate()[0], ProcessRunner(["true"]))
+        assert "copied" not in capsys.readouterr().err
 
 
 def test_a_variable_of_the_shell_that_no_container_sees_is_named(
