@@ -285,6 +285,8 @@ def test_a_start_does_not_wait_for_one_in_another_shell_that_failed(tmp_path: Pa
     with installation.lock(tmp_path):  # as the other does until it answers
         start = subprocess.Popen(command, cwd=ROOT, stderr=subprocess.PIPE, text=True)
         wait_until(lambda: log.is_file() and "another local AWS serves" in log.read_text())
+        code, last = run(tmp_path, *command[3:], "--foreground")
+        assert (code, last) == (2, f"error: another local AWS serves {tmp_path}")
     said = start.communicate(timeout=120)[1]
     assert start.returncode == 2
     assert f"did not start: another local AWS serves {tmp_path}; its log is {log}" in said
