@@ -136,6 +136,7 @@ def _wait_for_end(
     is_up = False
 
     def on_signal(*_: object) -> None:
+        terminal.no_stop.acquire(blocking=False)
         if not is_up or not stops.empty():
             raise KeyboardInterrupt
         stops.put(None)

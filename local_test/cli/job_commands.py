@@ -136,9 +136,7 @@ def train(
         is_isolated = bool(valid.fields.get("EnableNetworkIsolation"))
         debug.check_hosts(len(job.hosts), is_isolated=is_isolated)
         if len(job.hosts) > 1 and isinstance(runner, ProcessRunner) and not is_isolated:
-            terminal.note(
-                "hosts share this machine's ports; with --isolated each has its own (DS-1)"
-            )
+            terminal.note("hosts share this machine's ports; --isolated gives each its own (DS-1)")
         result = terminal.run_job(job, valid, runner)
     artifact = result.description["ModelArtifacts"]["S3ModelArtifacts"]
     return terminal.report(result, artifact, as_json=request.as_json)
@@ -223,9 +221,7 @@ class TransformOptions:
     concurrency: int | None = option(
         None, "MaxConcurrentTransforms; by default the container decides."
     )
-    payload_megabytes: int | None = option(
-        None, "Largest request in MB; 0 sends each file in chunks."
-    )
+    payload_megabytes: int | None = option(None, "Largest request in MB; 0 sends files in chunks.")
     compression: str = option("None", "Compression of the files: None or Gzip.")
     input_filter: str | None = option(None, "JSONPath of the part of each record that is sent.")
     output_filter: str | None = option(None, "JSONPath of the part of each answer that is stored.")

@@ -32,6 +32,10 @@ from local_test.runners.log_lines import split_states
 _BARS: Final = "\u2581\u2582\u2583\u2584\u2585\u2586\u2587\u2588"
 _COURSE_POINTS: Final = 40
 _TABLE_COLUMNS: Final = 80
+_MEMBER: Final = re.compile(
+    r'(?ms)^(?:ExitCode|ErrorMessage|ExtraInfo) "?(.*?)"?(?=\n(?:E\w+|Command) "|\Z)'
+)
+_EXCEPTION: Final = re.compile(r'[\w.<>]+(:|\n).*\n.*(Traceback|File ")', re.DOTALL)
 _UNNOTED: Final = (
     "RoleArn",
     "ExecutionRoleArn",
@@ -40,7 +44,27 @@ _UNNOTED: Final = (
 )
 """Fields that the API requires, so that a note on them would only disturb."""
 
-_console: Final = Console(stderr=True, highlight=False)
+no_stop: Final = threading.Lock()
+"""Held once a stop was asked for, and in a process that is not this program's own."""
+
+
+def lose_reader() -> None:
+    """Drop all later lines, and stop as by Ctrl-C, once: nobody reads them, as after `| head`."""
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    if os.path.sameopenfile(1, 2):
+        os.dup2(nowhere, 1)
+    os.dup2(nowhere, 2)
+    if no_stop.acquire(blocking=False):
+        os.kill(os.getpid(), signal.SIGINT)
+
+
+class _Talk(Console):
+    def on_broken_pipe(self) -> None:
+        """Stop in order; the base class ends the thread, and the job goes on or is lost."""
+        lose_reader()
+
+
+_console: Final = _Talk(stderr=True, highlight=False)
 
 
 def say(text: str) -> None:
@@ -66,17 +90,13 @@ def _escape(text: str) -> str:
 
 
 def show_line(host: str, line: str) -> None:
-    """Print one line of a container's log, or each state of its progress bar on a line.
-
-    If the log's reader has gone, as after `| head`, this process stops as by SIGTERM.
-    """
+    """Print one line of a container's log, or each state of its progress bar on a line."""
     head = f"{host} | " if host else ""
     try:
         for state in split_states(line):
             print(f"{head}{state}", file=sys.stderr, flush=True)
     except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stderr.fileno())
-        os.kill(os.getpid(), signal.SIGTERM)
+        lose_reader()
 
 
 def announce(request: ValidRequest, runner: Runner) -> None:
@@ -132,21 +152,29 @@ def first_line(text: str) -> str:
 def shorten_reason(reason: str) -> str:
     """Return a failure reason without the traceback, which is in the log above.
 
-    The toolkit's form names the exception in its member ErrorMessage; of a long traceback, only the
-    end is there.
+    The toolkit's form has in its member ErrorMessage an exception and the end of its traceback, or
+    else the last lines of the program.
     """
-    members = re.findall(r'^(?:ExitCode|ErrorMessage|ExtraInfo) "?(.*?)"?$', reason, re.MULTILINE)
+    members = _MEMBER.findall(reason)
     if len(members) > 1:
-        code, *said = members
-        return f"the program failed with exit code {code}: {'; '.join(said)}"
+        code, message, *rest = members
+        if _EXCEPTION.match(message):
+            message = first_line(message)
+        said = "; ".join(filter(None, [message.rpartition("\n")[2], *rest]))
+        return f"the program failed with exit code {code}: {said}"
     return reason.partition("\nTraceback (most recent call last)")[0]
 
 
 @contextlib.contextmanager
 def handling(handler: Callable[..., None]) -> Iterator[None]:
     """Let SIGINT and SIGTERM call a handler within the block."""
+
+    def handle(number: int, frame: FrameType | None) -> None:
+        no_stop.acquire(blocking=False)  # Ctrl-C ends `| tee`, too; that is no second signal
+        handler(number, frame)
+
     numbers = (signal.SIGINT, signal.SIGTERM)
-    previous = {number: signal.signal(number, handler) for number in numbers}
+    previous = {number: signal.signal(number, handle) for number in numbers}
     try:
         yield
     finally:

@@ -156,9 +156,7 @@ class Trial:
     @property
     def evidence(self) -> str:
         """How the job ended, in one line."""
-        codes = [
-            f"{host} exit code {code}" for host, code in self.result.outcome.exit_codes.items()
-        ]
+        codes = [f"{host} exit code {end}" for host, end in self.result.outcome.exit_codes.items()]
         text = f"{self.result.status}; {', '.join(codes) or 'not started'}"
         if reason := " ".join(self.result.failure.split())[:200]:
             text += f": {reason}"

@@ -49,8 +49,6 @@ def create(
                     undo()
         except (UserError, PlatformError):
             reason = str(error) or "interrupted"
-            message = (
-                f"{reason}; {name} may exist: `{name_command('aws delete')} {name}` deletes it"
-            )
-            raise UncertainError(message) from error
+            text = f"{reason}; {name} may exist: `{name_command('aws delete')} {name}` deletes it"
+            raise UncertainError(text) from error
         raise

@@ -41,7 +41,7 @@ from local_test.runners.view import kernel, listen_filter, mounts
 
 CANNOT = 120
 _IFNAME, _MASTER, _LINKINFO, _NET_NS_FD = 3, 10, 18, 28
-_INFO_KIND, _INFO_DATA, _VETH_INFO_PEER = 1, 2, 1
+_KIND, _INFO_DATA, _VETH_INFO_PEER = 1, 2, 1
 _HEADER = struct.Struct("=BxHiII")
 """ifinfomsg: family, type, index, flags, and a mask of the flags to change."""
 _BRIDGE, _INTERFACE = "bridge", "eth0"
@@ -173,9 +173,7 @@ def _die_with_parent(parent: int | None = None) -> None:
 def _keep_switch() -> int:
     kernel.unshare(kernel.NEWNET)
     with _open_netlink() as control:
-        _add_link(
-            control, _name(_BRIDGE) + _attribute(_LINKINFO, _attribute(_INFO_KIND, b"bridge"))
-        )
+        _add_link(control, _name(_BRIDGE) + _attribute(_LINKINFO, _attribute(_KIND, b"bridge")))
     print("ready", flush=True)
     sys.stdin.read()
     return 0
@@ -195,7 +193,7 @@ def _plug_in(files: list[int], address: str, flags: int) -> None:
             + _name(_INTERFACE)
             + _attribute(_NET_NS_FD, struct.pack("=i", here))
         )
-        data = _attribute(_INFO_KIND, b"veth") + _attribute(
+        data = _attribute(_KIND, b"veth") + _attribute(
             _INFO_DATA, _attribute(_VETH_INFO_PEER, peer)
         )
         _add_link(control, _attribute(_MASTER, bridge) + _attribute(_LINKINFO, data))

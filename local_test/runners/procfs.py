@@ -64,9 +64,7 @@ def handles_signal(pid: int, number: int) -> bool | None:
         status = Path(f"/proc/{pid}/status").read_text(encoding="ascii", errors="replace")
     except OSError:
         return None
-    masks = [
-        int(mask, 16) for mask in re.findall(r"^Sig(?:Cgt|Blk):\s*(\w+)$", status, re.MULTILINE)
-    ]
+    masks = [int(mask, 16) for mask in re.findall(r"(?m)^Sig(?:Cgt|Blk):\s*(\w+)$", status)]
     return any(mask >> (number - 1) & 1 for mask in masks) if masks else None
 
 

@@ -222,7 +222,7 @@ def find_evaluation(directory: Path, request: Mapping[str, Any] | None = None) -
     """
     paths = list_outputs(directory, request, "metrics.json")
     paths += list_outputs(
-        directory.parents[1] / "processing" / directory.name, None, "metrics.json"
+        directory.parents[1] / f"processing/{directory.name}", None, "metrics.json"
     )
     for path in paths:
         document = load_object(path)

@@ -25,6 +25,8 @@ from local_test.jobs.training import TrainingJob
 from local_test.requests import content_types, shorthand
 from local_test.requests.validation import validate
 
+terminal.no_stop.acquire(blocking=False)  # the tests of a user go on without a reader
+
 
 class FindingWarning(UserWarning):
     """What SageMaker accepts now and the user will regret, with the clause of docs/contract.md."""

@@ -149,8 +149,8 @@ def main(argv: list[str]) -> int:
     log_stream.install()
     try:
         return run(Path(argv[0]), Settings(**json.loads(argv[1])))
-    except AlreadyRunningError as error:
-        print(error, file=sys.stderr)
+    except AlreadyRunningError:
+        print(f"another local AWS serves {argv[0]}", file=sys.stderr)
         return installation.ALREADY_RUNNING
     except PlatformError as error:
         print(error, file=sys.stderr)

@@ -36,7 +36,7 @@ ALREADY_RUNNING: Final = 3
 _NOBODY: Final = Running(0, "", 0)  # between the start of a process and its first answer
 
 
-class AlreadyRunningError(PlatformError):
+class AlreadyRunningError(Exception):
     """Another process serves this directory."""
 
 
@@ -100,7 +100,7 @@ def lock(directory: Path) -> Iterator[None]:
                 break
             except BlockingIOError as error:
                 if time.monotonic() > deadline:
-                    raise AlreadyRunningError(f"another local AWS serves {directory}") from error
+                    raise AlreadyRunningError from error
                 time.sleep(0.02)
         yield
 

@@ -143,9 +143,7 @@ def find_tier(operation: str) -> Tier:
 def format_table() -> str:
     """Return the page with all operations that botocore knows."""
     tiers = {name: find_tier(name) for name in sorted(shapes.service_model().operation_names)}
-    counts = {
-        tier: list(tiers.values()).count(tier) for tier in ("executed", "recorded", "refused")
-    }
+    counts = {tier: [*tiers.values()].count(tier) for tier in ("executed", "recorded", "refused")}
     summary = ", ".join(f"{count} {tier}" for tier, count in counts.items())
     lines = [
         _HEAD,

@@ -205,9 +205,7 @@ def _differs_only_in_size(old: ServedRequests, new: ServedRequests) -> bool:
 
 def _reporter(account: Account, name: str) -> Callable[[str], None]:
     """Return what writes a line to the log of an endpoint that does not run."""
-    return functools.partial(
-        account.logs.append, f"{LOG_GROUP}{name}", f"platform-{int(time.time())}"
-    )
+    return functools.partial(account.logs.append, LOG_GROUP + name, f"platform-{int(time.time())}")
 
 
 def _take_down(account: Account, name: str) -> None:

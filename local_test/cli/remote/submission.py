@@ -250,7 +250,7 @@ def doubt(name: str, verb: str) -> str:
 
 def wants_to_leave(name: str) -> bool:
     """Ask whether a job or endpoint is to go on; where nobody can be asked, it is not."""
-    if not sys.stdin.isatty():
+    if not (sys.stdin.isatty() and sys.stderr.isatty()):
         return False
     try:
         return not typer.confirm(f"Stop {name}? (no: it runs on and costs)", default=True, err=True)

@@ -78,9 +78,7 @@ def _check_interval(kind: str, item: Request, scale: str | None) -> str:
         return "the first number must be less than the second"
     if scaling == "Logarithmic" and low <= 0:
         return "a logarithmic scale needs numbers above 0"
-    if scaling == "ReverseLogarithmic" and (
-        kind == "IntegerParameterRanges" or low < 0 or high >= 1
-    ):
+    if scaling == "ReverseLogarithmic" and (kind.startswith("Integer") or low < 0 or high >= 1):
         return "a reverse logarithmic scale needs fractions from 0 to less than 1"
     return ""
 

@@ -75,9 +75,7 @@ def compare(
     names: Annotated[list[str], typer.Argument(help="Names of runs, or the start of each name.")],
     html: Annotated[
         Path | None,
-        typer.Option(
-            help="Also write an HTML page with curves and confusion matrices to this file."
-        ),
+        typer.Option(help="Also write an HTML page of curves and confusion matrices to this file."),
     ] = None,
     directory: aws_commands.Directory = None,
     as_json: AsJson = False,

@@ -62,10 +62,8 @@ class ImageFacts:
                     f"{uri} has the media type {media_type}; SageMaker's hosting takes only "
                     f"{_SINGLE[0]}"
                 )
-            layer = ecr.get_download_url_for_layer(
-                layerDigest=manifest["config"]["digest"], **where
-            )
-        config = _download(layer["downloadUrl"])
+            blob = ecr.get_download_url_for_layer(layerDigest=manifest["config"]["digest"], **where)
+        config = _download(blob["downloadUrl"])
         pairs = (text.partition("=") for text in config.get("config", {}).get("Env") or ())
         return cls(str(config["architecture"]), {name: value for name, _, value in pairs})
 

@@ -90,10 +90,8 @@ def step(current: int, excess: float, steps: Mapping[str, Any]) -> int:
         lower, upper = _read_bounds(item)
         is_inside = lower <= excess < upper if excess >= 0 else lower < excess <= upper
         if is_inside:
-            adjustment: int = item["ScalingAdjustment"]
-            return (
-                adjustment if steps["AdjustmentType"] == "ExactCapacity" else current + adjustment
-            )
+            change: int = item["ScalingAdjustment"]
+            return change if steps["AdjustmentType"] == "ExactCapacity" else current + change
     return current
 
 

@@ -73,10 +73,8 @@ def _describe_tuning(account: Account, name: str) -> Mapping[str, Any]:
     request = {_TUNING_NAME: name}
     described = tuning_operations.describe_tuning_job(account, request)
     order = "Descending"
-    objective = described["HyperParameterTuningJobConfig"].get(
-        "HyperParameterTuningJobObjective", {}
-    )
-    if objective.get("Type") == "Minimize":
+    goal = described["HyperParameterTuningJobConfig"].get("HyperParameterTuningJobObjective", {})
+    if goal.get("Type") == "Minimize":
         order = "Ascending"
     sorting = {"SortBy": "FinalObjectiveMetricValue", "SortOrder": order, "MaxResults": 100}
     listed = tuning_operations.list_training_jobs(account, {**request, **sorting})
@@ -108,18 +106,14 @@ DOINGS: Final[Mapping[str, Doing]] = {
         "",
         "RegisterModel",
         _register,
-        lambda account, arn: package_operations.describe_package(
-            account, {"ModelPackageName": arn}
-        ),
+        lambda owner, arn: package_operations.describe_package(owner, {"ModelPackageName": arn}),
     ),
     "EndpointConfig": _make_resource(ENDPOINT_CONFIG, model_operations.create_endpoint_config),
     "Endpoint": Doing(
         "EndpointName",
         "Endpoint",
         endpoint_operations.create_endpoint,
-        lambda account, name: endpoint_operations.describe_endpoint(
-            account, {"EndpointName": name}
-        ),
+        lambda owner, name: endpoint_operations.describe_endpoint(owner, {"EndpointName": name}),
         "EndpointStatus",
     ),
     "Lambda": Doing(

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
+import shlex
 import socket
 import subprocess
 import sys
+import tarfile
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -63,28 +66,49 @@ def test_a_port_in_use_is_named_with_its_option(arguments: Sequence[str], tmp_pa
     assert reason in last
 
 
-def test_a_job_whose_log_nobody_reads_any_more_is_stopped(tmp_path: Path) -> None:
-    """As with `| head`."""
+_SAVER = """
+import os, pathlib, signal, sys, time
+signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
+pathlib.Path(os.environ.get("SAGEMAKER_BASE_DIR", "/opt/ml"), "model/saved").touch()
+pathlib.Path("FOLDER/saved").touch()
+while not os.path.exists("FOLDER/end"):
+    print(end=sys.argv[1], flush=True)
+    time.sleep(0.01)
+"""
+
+
+@pytest.mark.parametrize(("line", "status"), [("line\n", "Stopped"), ("", "Completed")])
+def test_a_job_whose_lines_nobody_reads_any_more_stops_and_is_kept(
+    line: str, status: str, tmp_path: Path
+) -> None:
+    """As with `2>&1 | head`; of a quiet program, the first line after it is that of the upload."""
     (tmp_path / "data").mkdir()
     (tmp_path / "data/a.csv").touch()
-    program = tmp_path / "chatter.py"
-    program.write_text("import time\nwhile True:\n    print('x', flush=True)\n    time.sleep(0.01)")
-    command = ["-m", "local_test", "train", "-c", f"training={tmp_path}/data"]
+    (tmp_path / "saver.py").write_text(_SAVER.replace("FOLDER", str(tmp_path)))
+    program = shlex.join([sys.executable, f"{tmp_path}/saver.py", line])
+    command = f"{sys.executable} -m local_test train --name kept -c training={tmp_path}/data"
+    reader, writer = os.pipe()
     with subprocess.Popen(
-        [sys.executable, *command, "--program", f"{sys.executable} {program}"],
+        [*command.split(), "--program", program],
         cwd=ROOT,
         env={**os.environ, "LOCAL_TEST_JOBS": str(tmp_path / "jobs")},
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.PIPE,
-        text=True,
+        stdout=writer,
+        stderr=writer,
     ) as process:
-        assert process.stderr is not None
-        assert next(line for line in process.stderr if line == "x\n")
-        process.stderr.close()
+        os.close(writer)
         try:
-            assert process.wait(60) == 130
+            wait_until((tmp_path / "saved").exists)
+            os.close(reader)
+            if not line:
+                (tmp_path / "end").touch()
+            code = process.wait(60)
         finally:
             process.kill()
+    job = tmp_path / "jobs/training/kept"
+    described = json.loads((job / "description.json").read_text())
+    assert (code, described["TrainingJobStatus"]) == (130 * bool(line), status)
+    with tarfile.open(job / "output/model.tar.gz") as model:
+        assert "saved" in model.getnames()
 
 
 def test_a_job_directory_that_cannot_be_made_is_named(tmp_path: Path) -> None:
@@ -285,8 +309,6 @@ def test_a_start_does_not_wait_for_one_in_another_shell_that_failed(tmp_path: Pa
     with installation.lock(tmp_path):  # as the other does until it answers
         start = subprocess.Popen(command, cwd=ROOT, stderr=subprocess.PIPE, text=True)
         wait_until(lambda: log.is_file() and "another local AWS serves" in log.read_text())
-        code, last = run(tmp_path, *command[3:], "--foreground")
-        assert (code, last) == (2, f"error: another local AWS serves {tmp_path}")
     said = start.communicate(timeout=120)[1]
     assert start.returncode == 2
     assert f"did not start: another local AWS serves {tmp_path}; its log is {log}" in said

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import signal
 import threading
 from pathlib import Path
@@ -35,6 +36,10 @@ def test_a_traceback_stands_in_the_log_only() -> None:
     assert terminal.shorten_reason(cut) == (
         "the program failed with exit code 3: KeyError: 'x'; try x"
     )
+    quiet = re.sub('(?s)(?<=Message ").*(?="\nExtra)', 'I0000 a note\nno file "x"', cut)
+    assert terminal.shorten_reason(quiet).endswith('exit code 3: no file "x"; try x')
+    stopped = re.sub('(?s)(?<=Message ").*(?="\nExtra)', "", cut)
+    assert terminal.shorten_reason(stopped).endswith("exit code 3: try x")
     other = "ValueError: no\nTraceback (most recent call last):\n  File"
     assert terminal.shorten_reason(other) == "ValueError: no"
     for whole in ("UserError: 2 faults\n  - one\n  - two", ""):
