@@ -9,7 +9,7 @@ from typing import Final
 from container.user_packages.lists import encoded_text
 from container.user_packages.lists.toml_files import Table
 
-_CONDA: Final = "list what the code needs from PyPI in requirements.txt (conda is not in the image)"
+_CONDA: Final = "list what your code needs from PyPI in requirements.txt (the image has no conda)"
 _PIPENV: Final = "run pipenv requirements > requirements.txt"
 _POETRY: Final = "run poetry export -o requirements.txt (poetry-plugin-export)"
 _COMPILE: Final = "run uv pip compile {name} -o requirements.txt"
