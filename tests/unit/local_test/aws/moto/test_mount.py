@@ -25,6 +25,8 @@ ACCOUNT = "000000000002"
 @pytest.fixture
 def services(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Services]:
     monkeypatch.setenv("MOTO_DISABLE_GLOBAL_CORS", "true")
+    # Restored afterwards: other tests of this process use names of buckets as AWS does.
+    monkeypatch.setattr("moto.settings.S3_IGNORE_SUBDOMAIN_BUCKETNAME", "")
     store = Store(tmp_path / "state.sqlite")
     yield Services(store, tmp_path / "objects", Settings(account=ACCOUNT))
     store.close()
