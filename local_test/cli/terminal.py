@@ -170,7 +170,7 @@ def handling(handler: Callable[..., None]) -> Iterator[None]:
     """Let SIGINT and SIGTERM call a handler within the block."""
 
     def handle(number: int, frame: FrameType | None) -> None:
-        no_stop.acquire(blocking=False)  # Ctrl-C ends `| tee`, too; that is no second signal
+        no_stop.acquire(blocking=False)  # with `| tee`, Ctrl-C ends the reader as well: one signal
         handler(number, frame)
 
     numbers = (signal.SIGINT, signal.SIGTERM)

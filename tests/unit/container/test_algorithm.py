@@ -255,9 +255,9 @@ def test_what_a_users_file_raises_is_one_sentence(
     ):
         path.write_text(text)
         assert describe.main([str(path)]) == 1
-        told = capsys.readouterr().err
-        assert told.startswith(f"error: {place}: {kind}: ")
-        assert told.count("\n") == 1
+        said = capsys.readouterr().err
+        assert said.startswith(f"error: {place}: {kind}: ")
+        assert said.count("\n") == 1
 
 
 def test_the_container_beside_a_users_file_is_not_the_users(tmp_path: Path) -> None:
