@@ -43,7 +43,7 @@ class Device:
     intra_threads: int
     """Threads within one operation."""
     inter_threads: int
-    """Operations that run in parallel."""
+    """Operations side by side: towers, or the gradients of a convolution's images and kernel."""
     xla: bool
     """Whether the step is compiled by XLA."""
     reasons: tuple[str, ...]
@@ -89,7 +89,7 @@ def choose(
         if gpus:
             xla, reason = "on", "it fuses operations on GPUs"
     reasons.append(f"xla={xla}: {reason}")
-    intra_threads, inter_threads = max(1, threads // towers), towers
+    intra_threads, inter_threads = max(1, threads // towers), max(towers, min(threads, 2))
     if gpus:  # which wait for each other in operations of their own
         intra_threads, inter_threads = threads, max(threads, gpu_count + 1)
     return Device(

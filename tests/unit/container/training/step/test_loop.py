@@ -405,20 +405,20 @@ def test_bfloat16_is_chosen_where_the_cpu_computes_in_it(
 
 
 @pytest.mark.parametrize(
-    ("threads", "batch_size", "side", "towers", "intra"),
+    ("threads", "batch_size", "side", "towers", "intra", "inter"),
     [
-        (2, 128, 28, 2, 1),
-        (8, 128, 28, 4, 2),
-        (2, 32, 28, 1, 2),
-        (4, 128, 224, 1, 4),
-        (1, 128, 28, 1, 1),
+        (2, 128, 28, 2, 1, 2),
+        (8, 128, 28, 4, 2, 4),
+        (2, 32, 28, 1, 2, 2),
+        (4, 128, 224, 1, 4, 2),
+        (1, 128, 28, 1, 1, 1),
     ],
 )
-def test_towers_are_for_small_images_and_batches_that_can_be_cut(
-    threads: int, batch_size: int, side: int, towers: int, intra: int
+def test_towers_are_for_small_images_and_batches_that_can_be_cut(  # noqa: PLR0913, PLR0917 - a row
+    threads: int, batch_size: int, side: int, towers: int, intra: int, inter: int
 ) -> None:
     chosen = device.choose(Settings(threads=threads, batch_size=batch_size), (side, side))
-    assert (chosen.towers, chosen.intra_threads) == (towers, intra)
+    assert (chosen.towers, chosen.intra_threads, chosen.inter_threads) == (towers, intra, inter)
     assert (
         device.choose(
             Settings(threads=threads, batch_size=batch_size, towers=3), (side, side)
