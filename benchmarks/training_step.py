@@ -1,4 +1,4 @@
-"""Claim: a step of six of ten networks is 1.1 to 2.0x as fast as by PyTorch, 0.85 to 1x of four.
+"""Claim: steps of six networks are 1.1 to 2.0x as fast as by PyTorch, of four 0.85 to 0.97x.
 
 Machine, versions and n are printed; results.md has the results.
 
@@ -9,14 +9,14 @@ TORCH_PYTHON is the interpreter of an environment with torch and torchvision; `n
 out.
 
 A step is forward, backward and an update of SGD with Nesterov momentum; no augmentation. Ours is
-the product's loop with its automatic choices, as in a long job, and gathers its batches from uint8
-images. Keras trains float32 arrays in memory by `fit` with its defaults; PyTorch a constant float32
-batch, channels last, eager under bfloat16 autocast if the CPU has bfloat16, which it would only
-emulate otherwise. The ResNets of PyTorch have the layers of ours, the others are torchvision's with
-a single linear layer at the end; weights are counted, to show that both train the same. Each engine
-is a process of its own that compiles and warms up first; they then take turns for n rounds, and a
-ratio is the median of the rounds' own. The processor's time counts where other work shares the
-machine; PyTorch's includes threads that spin and wait.
+the product's loop with its automatic choices, as in a long job but for the trial of XLA, and
+gathers its batches from uint8 images. Keras trains float32 arrays in memory by `fit` with its
+defaults; PyTorch a constant float32 batch, channels last, eager under bfloat16 autocast if the CPU
+has bfloat16, which it would only emulate otherwise. The ResNets of PyTorch have the layers of ours,
+the others are torchvision's with one linear layer as head; both counts of weights are printed. Each
+engine is a process of its own that compiles and warms up first; they then take turns for n rounds,
+and a ratio is the median of the rounds' own. The processor's time counts where other work shares
+the machine; PyTorch's includes threads that spin and wait.
 """
 
 from __future__ import annotations
@@ -228,9 +228,9 @@ def build_torch(name: str) -> Any:
         nn.ReLU(inplace=True),
     ]
     parts += [] if small else [nn.MaxPool2d(3, 2, 1)]
-    depth = DEPTHS.get(name, 0)
     stages = [(64, 3), (128, 4), (256, 6), (512, 3)]
-    stages = [(16, depth), (32, depth), (64, depth)] if small else stages
+    if small:
+        stages = [(width, DEPTHS[name]) for width in (16, 32, 64)]
     for stage, (width, blocks) in enumerate(stages):
         for block in range(blocks):
             stride = 2 if stage and not block else 1
@@ -242,7 +242,7 @@ def build_torch(name: str) -> Any:
 
 
 def build_torch_whitened() -> Any:
-    """Build `whitened_cnn`, whose first kernel no step changes."""
+    """Build `whitened_cnn` with its first kernel frozen."""
     from torch import nn
 
     first = nn.Conv2d(3, 24, 2)
@@ -269,9 +269,8 @@ def build_torchvision(name: str) -> Any:
     network = getattr(torchvision.models, name)(**options)
     head = network.classifier
     inputs = next(layer for layer in head if isinstance(layer, nn.Linear)).in_features
-    keeps = [layer for layer in head if not isinstance(layer, nn.Linear | nn.Hardswish)]
-    if name.startswith("mobilenet"):
-        keeps = []  # the dropout stands between the two layers that are left out
+    left_out = nn.Linear | nn.Hardswish | nn.Dropout
+    keeps = [layer for layer in head if not isinstance(layer, left_out)]
     network.classifier = nn.Sequential(*keeps, nn.Linear(inputs, 10))
     return network
 
@@ -344,18 +343,19 @@ def main() -> None:
         return
     engines = {"ours": sys.executable} | ({} if options.no_keras else {"keras fit": sys.executable})
     if options.torch_python != "none":
-        command = [options.torch_python, "-c", "import torch; print(torch.__version__)"]
+        probe = "import torch, torchvision as vision; print(torch.__version__, vision.__version__)"
+        command = [options.torch_python, "-c", probe]
         try:
             version = subprocess.run(
                 command, check=True, capture_output=True, text=True
             ).stdout.strip()
         except (OSError, subprocess.CalledProcessError) as error:
             parser.error(
-                f"{options.torch_python!r} is not an interpreter with torch (`none` leaves PyTorch "
-                f"out): {error}"
+                f"{options.torch_python!r} does not import torch and torchvision (`none` leaves "
+                f"PyTorch out): {error}"
             )
         engines["torch"] = options.torch_python
-        print(f"PyTorch {version}", end=", ")
+        print(f"PyTorch and torchvision {version}", end=", ")
     from importlib.metadata import version as find_version
 
     print(

@@ -43,7 +43,7 @@ class Device:
     intra_threads: int
     """Threads within one operation."""
     inter_threads: int
-    """Operations side by side: towers, or the gradients of a convolution's images and kernel."""
+    """Operations at the same time: one per tower, and at least two if there are two threads."""
     xla: bool
     """Whether the step is compiled by XLA."""
     reasons: tuple[str, ...]
