@@ -176,7 +176,7 @@ def serving(
     """
     for request in requests.validate():
         if request.operation == "CreateModel":
-            terminal.announce(request, runner)
+            terminal.announce(runner, request)
     name = requests.endpoint["EndpointName"]
     directory = JOBS / "endpoints" / name
     endpoint = Endpoint(requests, runner, directory, terminal.show_line, limits, faults=happenings)

@@ -291,6 +291,6 @@ def transform(
     runner = container.make_runner()
     directory = JOBS / "transform" / valid.fields["TransformJobName"]
     job = TransformJob(valid, model, runner, directory, terminal.make_listeners(valid))
-    result = terminal.run_job(job, valid, runner)
+    result = terminal.run_job(job, valid, runner, model)
     artifact = valid.fields["TransformOutput"]["S3OutputPath"]
     return terminal.report(result, artifact, as_json=request.as_json)

@@ -39,7 +39,7 @@ def list_files(root: Path, below: Path | None = None) -> tuple[list[Entry], list
     members: list[Entry] = []
     findings: list[str] = []
     base = below or root.parent
-    for entry in container_files.list_tree(base, _name_below(base, root), findings):
+    for entry in container_files.list_tree(base, root.relative_to(base).as_posix(), findings):
         finding, is_member = _judge(entry)
         if finding:
             findings.append(f"{entry.name} is {finding} (OUT-6)")
@@ -132,21 +132,16 @@ def read_failure(layout: contract.Layout, findings: list[str] | None = None) -> 
     """
     found = [] if findings is None else findings
     limit_bytes = 4 * contract.FAILURE_REASON_CHARACTERS
-    body = container_files.read_start(
-        layout.base, _name_below(layout.base, layout.failure), limit_bytes, found
-    )
+    name = layout.failure.relative_to(layout.base).as_posix()
+    body = container_files.read_start(layout.base, name, limit_bytes, found)
     return body.decode("utf-8", "replace")[: contract.FAILURE_REASON_CHARACTERS]
 
 
 def read_message(layout: contract.Layout, findings: list[str]) -> bytes:
     """Return the start of a processing container's message file (PR-3); more than its limit."""
-    name = _name_below(layout.base, layout.message)
+    name = layout.message.relative_to(layout.base).as_posix()
     limit_bytes = contract.EXIT_MESSAGE_BYTES + 1
     return container_files.read_start(layout.base, name, limit_bytes, findings)
-
-
-def _name_below(base: Path, path: Path) -> str:
-    return path.relative_to(base).as_posix()
 
 
 def explain_exit(code: int, note: str = "") -> str:

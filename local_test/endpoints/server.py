@@ -1,10 +1,12 @@
 """One serving container: its start, its health, and its stop (HO-1 to HO-10)."""
 
+import re
 import signal
 import threading
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Final
 
 from container import contract
 from container.errors import PlatformError, RequestError, UserError
@@ -12,6 +14,10 @@ from local_test.data import job_outputs
 from local_test.endpoints.client import Client, is_listening
 from local_test.runners.interface import Container, Launch, Runner
 from local_test.runners.log_lines import LineSplitter, OnLine
+
+_ERROR: Final = re.compile(r"\s*([\w.$]*(Error|Exception)|error)\b|.*cannot (start|be loaded): ")
+"""Names an exception of Python, JavaScript or Java, or why this project's server ends."""
+_QUOTED_CHARACTERS: Final = 300
 
 
 class UnhealthyError(UserError):
@@ -47,8 +53,15 @@ class Server:
         self.root = launch.root
         self.limits = limits
         self.is_healthy = False
-        splitter = LineSplitter(lambda line: on_line(launch.name, line))
-        self.container: Container = runner.start(launch, splitter.feed)
+        self._quote = ""
+
+        def note(line: str) -> None:
+            if _ERROR.match(line):
+                self._quote = f"; the last error in its log: {line.strip()[:_QUOTED_CHARACTERS]}"
+            on_line(launch.name, line)
+
+        self._splitter = LineSplitter(note)
+        self.container: Container = runner.start(launch, self._splitter.feed)
         self.client = Client(
             self.container.address,
             variant or launch.name,
@@ -67,7 +80,8 @@ class Server:
         while (passed_s := time.monotonic() - started) < self.limits.startup_s:
             code = self.container.wait(pause_s)
             if code is not None:
-                reason = job_outputs.explain_exit(code, self.container.note)
+                self._splitter.close()
+                reason = job_outputs.explain_exit(code, self.container.note) + self._quote
                 raise UnhealthyError(f"the server ended before it answered a ping: {reason}")
             status, last = self.ping()
             if status == 200:
@@ -76,7 +90,7 @@ class Server:
             pause_s = min(pause_s * 1.3, 0.25)
         raise UnhealthyError(
             f"{self.name} did not pass the ping health check within {passed_s:.0f} s (HO-5): "
-            f"last, {last}{self._find_cause(last)}"
+            f"last, {last}{self._find_cause(last)}{self._quote}"
         )
 
     def _find_cause(self, last: str) -> str:

@@ -226,12 +226,31 @@ def test_transform_stores_an_out_file_for_each_input(
     assert (tmp_path / "out/a.csv.out").read_bytes() == b"3\n3\n"
 
 
+def test_what_transform_says_at_its_start_is_about_its_model_as_well(
+    environment: dict[str, str], data: Path, tmp_path: Path
+) -> None:
+    model = tmp_path / "model"
+    model.mkdir()
+    for number in range(1001):
+        (model / str(number)).touch()
+    options = ["--model", str(model), "--env", "BYO_WORKERS=1", "--output", str(tmp_path / "out")]
+    both = {**environment, "BYO_WORKERS": "1", "BYO_THREADS": "1"}
+    done = run(both, "transform", str(data), "--program", PROGRAM, *options)
+
+    said = " ".join(done.stderr.decode().split())
+    assert done.returncode == 0, said
+    assert "the model is a folder of 1001 files" in said
+    assert "BYO_THREADS of this shell is not passed on" in said
+    assert "BYO_WORKERS of this shell" not in said
+
+
 @pytest.mark.parametrize("command", ["smoke", "serve"])
 def test_a_server_that_ends_is_the_containers_fault(
     environment: dict[str, str], data: Path, tmp_path: Path, command: str
 ) -> None:
     program = tmp_path / "program.sh"
-    program.write_text(f'[ "$1" = serve ] && exit 3\nexec {PROGRAM} "$@"\n')
+    serve = 'printf "warmed up\\nModuleNotFoundError: No module named shap" >&2; exit 3'
+    program.write_text(f'[ "$1" = serve ] && {{ {serve}; }}\nexec {PROGRAM} "$@"\n')
     (tmp_path / "body").write_bytes(b"1")
     arguments = {
         "smoke": ["-c", f"training={data}", "--no-evaluation", "--body", str(tmp_path / "body")],
@@ -241,6 +260,10 @@ def test_a_server_that_ends_is_the_containers_fault(
 
     assert done.returncode == 1, done.stderr.decode()
     assert b"the server ended before it answered a ping" in done.stderr
+    assert (
+        b"exit code: 3; the last error in its log: ModuleNotFoundError: No module named shap"
+        in done.stderr
+    )
 
 
 def test_the_printed_table_of_fields_is_the_one_in_the_docs(environment: dict[str, str]) -> None:

@@ -64,7 +64,7 @@ class ModelApplication:
         self._decoders: dict[str, Callable[[bytes, Mapping[str, str]], PredictRequest]] = {
             media_types.JSON: self._decode_json,
             media_types.CSV: self._decode_csv,
-            media_types.NPY: self._decode_npy,
+            media_types.NPY: lambda body, _: PredictRequest(arrays.load_npy(body)),
             media_types.JSON_LINES: self._decode_json_lines,
             **dict.fromkeys(picture_inputs.TYPES, self._decode_picture),
             media_types.MULTIPART: self._decode_multipart,
@@ -124,9 +124,6 @@ class ModelApplication:
         has_header = csv_rules.read_header_parameter(parameters)
         data = csv_bodies.decode(table, self._model.signature, has_header=has_header)
         return PredictRequest(data)
-
-    def _decode_npy(self, body: bytes, _: Mapping[str, str]) -> PredictRequest:
-        return PredictRequest(arrays.load_npy(body))
 
     def _decode_picture(self, body: bytes, _: Mapping[str, str]) -> PredictRequest:
         payload_bytes = self._found.payload_bytes

@@ -154,10 +154,6 @@ def _decode_json_lines(data: bytes | str, parameters: Mapping[str, str], _: Take
 # Pictures, and bodies of several parts
 
 
-def _decode_one_picture(data: Any, _: Mapping[str, str], __: Taker) -> NDArray[np.uint8]:
-    return _decode_picture(data, _make_expansion())
-
-
 def _decode_picture(content: bytes, expansion: Expansion) -> NDArray[np.uint8]:
     """Return `[height, width, channel] uint8`: 1 channel if it is gray, 4 if it has an alpha."""
     batch = pictures.decode_any(
@@ -274,5 +270,5 @@ _TABLES: Final = frozenset({media_types.LIBSVM, media_types.PARQUET, media_types
 _OTHERS: Final[dict[str, Callable[[Any, Mapping[str, str], Taker], Any]]] = {
     media_types.JSON_LINES: _decode_json_lines,
     media_types.MULTIPART: _decode_multipart,
-    **dict.fromkeys(media_types.PICTURES, _decode_one_picture),
+    **dict.fromkeys(media_types.PICTURES, lambda raw, *_: _decode_picture(raw, _make_expansion())),
 }

@@ -18,11 +18,6 @@ _CONTEXTS: Final = Resource(CONTEXT, "Contexts")
 _KINDS: Final[Mapping[str, Kind[Any]]] = {kind.name: kind for kind in (ARTIFACT, ACTION, CONTEXT)}
 
 
-def _create_artifact(account: Account, request: Request) -> dict[str, Any]:
-    """Create an artifact, whose ARN has a number, as names of artifacts are not unique."""
-    return resources.create(account, _ARTIFACTS, request, uuid.uuid4().hex)
-
-
 def _delete_artifact(account: Account, request: Request) -> dict[str, Any] | None:
     if ("ArtifactArn" in request) == ("Source" in request):
         reject("Exactly one of ArtifactArn and Source must be given.")
@@ -112,7 +107,9 @@ OPERATIONS: Final[Mapping[str, Operation]] = {
     **_ARTIFACTS.operations(),
     **_ACTIONS.operations(),
     **_CONTEXTS.operations(),
-    "CreateArtifact": _create_artifact,
+    "CreateArtifact": lambda account, request: (  # names are not unique: the ARN has a number
+        resources.create(account, _ARTIFACTS, request, uuid.uuid4().hex)
+    ),
     "DeleteArtifact": _delete_artifact,
     "ListArtifacts": lambda account, request: _list_sourced(account, "ListArtifacts", request),
     "ListActions": lambda account, request: _list_sourced(account, "ListActions", request),
