@@ -23,6 +23,7 @@ from pathlib import Path
 from typing import Any
 
 import boto3
+from botocore.exceptions import BotoCoreError, ClientError
 
 METRICS = ("validation_accuracy", "test_accuracy", "test_f1")
 
@@ -103,8 +104,14 @@ def wait(describe: Callable[[], dict[str, Any]], status: str) -> dict[str, Any]:
 # %% 0. options (in a notebook: parse_options(["--data", "."]))
 options = parse_options()
 session = boto3.Session()
-sagemaker, s3 = session.client("sagemaker"), session.client("s3")
-account = session.client("sts").get_caller_identity()["Account"]
+try:
+    sagemaker, s3 = session.client("sagemaker"), session.client("s3")
+    account = session.client("sts").get_caller_identity()["Account"]
+except (BotoCoreError, ClientError) as error:
+    sys.exit(
+        f"cannot use AWS: {error}; for the local AWS, start it with `up` and point this shell "
+        'at it with `eval "$(python -m local_test env)"` (`byo env` with the package)'
+    )
 bucket = options.bucket or f"sagemaker-{session.region_name}-{account}"
 image = options.image or f"{account}.dkr.ecr.{session.region_name}.amazonaws.com/byo:cpu"
 name = f"mnist-{int(time.time() * 1000)}"

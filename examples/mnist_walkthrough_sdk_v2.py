@@ -19,6 +19,7 @@ import tempfile
 from pathlib import Path
 
 import sagemaker
+from botocore.exceptions import BotoCoreError, ClientError
 from sagemaker.deserializers import CSVDeserializer
 from sagemaker.estimator import Estimator
 from sagemaker.inputs import TrainingInput
@@ -78,8 +79,14 @@ def find_best(probabilities: list[str]) -> int:
 
 # %% 0. options (in a notebook: parse_options(["--data", "."]))
 options = parse_options()
-session = sagemaker.Session()
-place = f"s3://{session.default_bucket()}/mnist-sdk-v2"
+try:
+    session = sagemaker.Session()
+    place = f"s3://{session.default_bucket()}/mnist-sdk-v2"
+except (BotoCoreError, ClientError, ValueError) as error:
+    sys.exit(
+        f"cannot use AWS: {error}; for the local AWS, start it with `up` and point this shell "
+        'at it with `eval "$(python -m local_test env)"` (`byo env` with the package)'
+    )
 
 # %% 1. upload
 print("1. upload")

@@ -18,6 +18,7 @@ import sys
 import time
 from pathlib import Path
 
+from botocore.exceptions import BotoCoreError, ClientError
 from sagemaker.core.helper.session_helper import Session
 from sagemaker.core.parameter import ContinuousParameter
 from sagemaker.core.resources import Endpoint, EndpointConfig, Model, TransformJob
@@ -86,9 +87,15 @@ def find_best(probabilities: list[str]) -> int:
 
 # %% 0. options (in a notebook: parse_options(["--data", "."]))
 options = parse_options()
-session = Session()
-s3 = session.boto_session.client("s3")
-bucket, name = session.default_bucket(), f"mnist-v3-{int(time.time())}"
+try:
+    session = Session()
+    s3 = session.boto_session.client("s3")
+    bucket, name = session.default_bucket(), f"mnist-v3-{int(time.time())}"
+except (BotoCoreError, ClientError, ValueError) as error:
+    sys.exit(
+        f"cannot use AWS: {error}; for the local AWS, start it with `up` and point this shell "
+        'at it with `eval "$(python -m local_test env)"` (`byo env` with the package)'
+    )
 place = f"s3://{bucket}/{name}"
 
 # %% 1. upload

@@ -24,7 +24,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import boto3
-from botocore.exceptions import ClientError
+from botocore.exceptions import BotoCoreError, ClientError
 
 BELOW_THRESHOLD, ROLLED_BACK = 3, 4
 
@@ -274,7 +274,15 @@ def main() -> int:
         help="ARN that SageMaker takes",
     )
     parser.add_argument("--instance-type", default="ml.m5.xlarge")
-    return Pipeline(parser.parse_args()).run()
+    options = parser.parse_args()
+    try:
+        boto3.client("sts").get_caller_identity()
+    except (BotoCoreError, ClientError) as error:
+        sys.exit(
+            f"cannot use AWS: {error}; for the local AWS, start it with `up` and point this shell "
+            'at it with `eval "$(python -m local_test env)"` (`byo env` with the package)'
+        )
+    return Pipeline(options).run()
 
 
 if __name__ == "__main__":

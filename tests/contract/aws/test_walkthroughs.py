@@ -106,18 +106,40 @@ def test_a_mistake_before_a_deployment_is_one_sentence(
     arguments: list[str], words: str, tmp_path: Path
 ) -> None:
     init.write(tmp_path / "mine", "script")
-    kept = {"PATH": os.environ["PATH"], "HOME": str(tmp_path)}
+    done = run_without_credentials("deploy_project_boto3.py", arguments, tmp_path)
+    assert done.returncode == 1
+    assert done.stderr.startswith(words)
+
+
+@pytest.mark.parametrize(
+    ("program", "arguments"),
+    [
+        ("mnist_walkthrough_boto3.py", ["--data", "."]),
+        ("pipeline_with_gate.py", ["--data", "s3://bucket/prefix", "--smoke-body", "body.csv"]),
+    ],
+)
+def test_an_example_without_credentials_says_how_to_reach_the_local_aws(
+    program: str, arguments: list[str], tmp_path: Path
+) -> None:
+    done = run_without_credentials(program, arguments, tmp_path)
+    assert done.returncode == 1
+    assert done.stderr.startswith("cannot use AWS: Unable to locate credentials; for the local AWS")
+
+
+def run_without_credentials(
+    program: str, arguments: list[str], directory: Path
+) -> subprocess.CompletedProcess[str]:
+    """Run an example in a directory, in a shell that knows a region and nothing else of AWS."""
+    kept = {"PATH": os.environ["PATH"], "HOME": str(directory)}
     settings = {"AWS_DEFAULT_REGION": "us-east-1", "AWS_EC2_METADATA_DISABLED": "true"}
-    done = subprocess.run(
-        [sys.executable, ROOT / "examples/deploy_project_boto3.py", *arguments],
-        cwd=tmp_path,
+    return subprocess.run(
+        [sys.executable, ROOT / "examples" / program, *arguments],
+        cwd=directory,
         env=kept | settings,
         capture_output=True,
         text=True,
         check=False,
     )
-    assert done.returncode == 1
-    assert done.stderr.startswith(words)
 
 
 def test_each_call_of_the_sdk_v2_that_people_know_works(aws: LocalAws) -> None:
