@@ -7,6 +7,7 @@ import errno
 import json
 import os
 import signal
+import subprocess
 import sys
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -18,6 +19,7 @@ from local_test.cli import app
 from local_test.remote import access
 from tests.contract.aws.client import LocalAws
 from tests.contract.aws.remote import Remote, answer
+from tests.support import ROOT
 
 
 @pytest.fixture
@@ -311,6 +313,39 @@ def test_a_full_disk_or_closed_terminal_stops_the_job(remote: Remote, flags: lis
         remote.run(*flags, *("-p", "epoch_s=60", "--on", "aws", "--yes", "--name", "full"))
     left = remote.aws.sagemaker.describe_training_job(TrainingJobName="full")
     assert left["TrainingJobStatus"] in {"Stopping", "Stopped"}
+
+
+def test_a_job_whose_lines_nobody_reads_any_more_is_stopped(
+    aws: LocalAws, flags: list[str], tmp_path: Path
+) -> None:
+    """As with `2>&1 | head`."""
+    options = [word.replace("epochs=2", "epochs=1000") for word in flags]
+    options += ["-p", "epoch_s=0.1", "--on", "aws", "--yes", "--name", "unread"]
+    settings = {
+        "AWS_ENDPOINT_URL": aws.url,
+        "AWS_REGION": "us-east-1",
+        "AWS_ACCESS_KEY_ID": aws.key.access_key,
+        "AWS_SECRET_ACCESS_KEY": aws.key.secret_key,
+        "LOCAL_TEST_JOBS": str(tmp_path / "jobs"),
+    }
+    with subprocess.Popen(
+        [sys.executable, "-m", "local_test", *options],
+        cwd=ROOT,
+        env=os.environ | settings,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+    ) as process:
+        try:
+            assert process.stdout
+            lines = [process.stdout.readline()]
+            while lines[-1] and not lines[-1].startswith(b"epoch="):
+                lines.append(process.stdout.readline())
+            process.stdout.close()
+            code = process.wait(120)
+        finally:
+            process.kill()
+    assert (lines[-1][:6], code) == (b"epoch=", 130), lines
+    assert status_of(aws, "unread") in {"Stopping", "Stopped"}
 
 
 def test_a_request_whose_answer_is_lost_makes_one_job(remote: Remote, flags: list[str]) -> None:

@@ -77,9 +77,12 @@ while not os.path.exists("FOLDER/end"):
 """
 
 
-@pytest.mark.parametrize(("line", "status"), [("line\n", "Stopped"), ("", "Completed")])
+@pytest.mark.parametrize(
+    ("line", "hosts", "status"),
+    [("line\n", 1, "Stopped"), ("line\n", 2, "Stopped"), ("", 1, "Completed")],
+)
 def test_a_job_whose_lines_nobody_reads_any_more_stops_and_is_kept(
-    line: str, status: str, tmp_path: Path
+    line: str, hosts: int, status: str, tmp_path: Path
 ) -> None:
     """As with `2>&1 | head`; of a quiet program, the first line after it is that of the upload."""
     (tmp_path / "data").mkdir()
@@ -87,6 +90,7 @@ def test_a_job_whose_lines_nobody_reads_any_more_stops_and_is_kept(
     (tmp_path / "saver.py").write_text(_SAVER.replace("FOLDER", str(tmp_path)))
     program = shlex.join([sys.executable, f"{tmp_path}/saver.py", line])
     command = f"{sys.executable} -m local_test train --name kept -c training={tmp_path}/data"
+    command += f" --instance-count {hosts}"
     reader, writer = os.pipe()
     with subprocess.Popen(
         [*command.split(), "--program", program],
