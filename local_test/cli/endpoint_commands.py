@@ -176,7 +176,7 @@ def serving(
     """
     for request in requests.validate():
         if request.operation == "CreateModel":
-            terminal.announce(runner, request)
+            terminal.announce(request, runner)
     name = requests.endpoint["EndpointName"]
     directory = JOBS / "endpoints" / name
     endpoint = Endpoint(requests, runner, directory, terminal.show_line, limits, faults=happenings)

@@ -291,6 +291,7 @@ def transform(
     runner = container.make_runner()
     directory = JOBS / "transform" / valid.fields["TransformJobName"]
     job = TransformJob(valid, model, runner, directory, terminal.make_listeners(valid))
-    result = terminal.run_job(job, valid, runner, model)
+    both = replace(valid, fields={**model.fields, **valid.fields}, notes=valid.notes + model.notes)
+    result = terminal.run_job(job, both, runner)
     artifact = valid.fields["TransformOutput"]["S3OutputPath"]
     return terminal.report(result, artifact, as_json=request.as_json)

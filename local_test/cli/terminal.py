@@ -99,14 +99,13 @@ def show_line(host: str, line: str) -> None:
         lose_reader()
 
 
-def announce(runner: Runner, *requests: ValidRequest) -> None:
-    """Say what is about to run, and which fields of its requests have no effect."""
-    say(f"{requests[0].operation}: {runner.description}")
-    passed_on = json.dumps([request.fields for request in requests])
+def announce(request: ValidRequest, runner: Runner) -> None:
+    """Say what is about to run, and which fields of the request have no effect."""
+    say(f"{request.operation}: {runner.description}")
     for name in os.environ:
-        if name.startswith("BYO_") and f'"{name}"' not in passed_on:
+        if name.startswith("BYO_") and f'"{name}"' not in json.dumps(request.fields):
             note(f"{name} of this shell is not passed on; give --env {name}=VALUE")
-    for container in (found for request in requests for found in list_containers(request.fields)):
+    for container in list_containers(request.fields):
         uri = models.find_uri(container.definition)
         is_filled_later = container.definition.get("Mode") == "MultiModel"
         if re.fullmatch("file://.*/", uri) and not is_filled_later:
@@ -114,18 +113,18 @@ def announce(runner: Runner, *requests: ValidRequest) -> None:
             if len(sizes) > 1000 or sum(sizes) > 4e9:
                 size = f"{len(sizes)} files ({sum(sizes) / 1e9:.1f} GB), which are copied"
                 note(f"the model is a folder of {size}; name the model's own folder")
-    for line in (line for request in requests for line in request.notes):
+    for line in request.notes:
         if not line.startswith(_UNNOTED):
             note(line)
 
 
-def run_job(job: Job, request: ValidRequest, runner: Runner, *others: ValidRequest) -> JobResult:
-    """Run a job to its end, with other requests that it needs; Ctrl-C stops it as SageMaker would.
+def run_job(job: Job, request: ValidRequest, runner: Runner) -> JobResult:
+    """Run a job to its end; Ctrl-C stops it as SageMaker would.
 
     Raises: UserError before it starts, if an input is missing or an output cannot be stored.
     """
     check_places(request.fields)
-    announce(runner, request, *others)
+    announce(request, runner)
     with stopping(job):
         return job.run()
 

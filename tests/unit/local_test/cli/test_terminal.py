@@ -78,7 +78,7 @@ def test_a_folder_of_many_files_is_named_before_it_is_copied_as_a_model(
 ) -> None:
     def announce() -> str:
         requests = shorthand.endpoint_requests(name="x", image="any", model=str(tmp_path))
-        terminal.announce(ProcessRunner(["true"]), requests.validate()[0])
+        terminal.announce(requests.validate()[0], ProcessRunner(["true"]))
         return capsys.readouterr().err
 
     for number in range(1001):
@@ -97,7 +97,7 @@ def test_a_folder_of_many_models_is_not_copied_and_may_be_filled_later(
         requests.models["x"]["PrimaryContainer"].update(uri)
         for number in range(1001):
             (tmp_path / str(number)).touch()
-        terminal.announce(ProcessRunner(["true"]), requests.validate()[0])
+        terminal.announce(requests.validate()[0], ProcessRunner(["true"]))
         assert "copied" not in capsys.readouterr().err
 
 
@@ -109,6 +109,6 @@ def test_a_variable_of_the_shell_that_no_container_sees_is_named(
         requests = shorthand.endpoint_requests(
             name="x", image="any", model=None, environment=environment
         )
-        terminal.announce(ProcessRunner(["true"]), requests.validate()[0])
+        terminal.announce(requests.validate()[0], ProcessRunner(["true"]))
         said = "BYO_ALLOW_PICKLE of this shell is not passed on; give --env BYO_ALLOW_PICKLE=VALUE"
         assert (said in " ".join(capsys.readouterr().err.split())) == is_named
