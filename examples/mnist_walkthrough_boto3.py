@@ -109,8 +109,8 @@ try:
     account = session.client("sts").get_caller_identity()["Account"]
 except (BotoCoreError, ClientError) as error:
     sys.exit(
-        f"cannot use AWS: {error}; for the local AWS, start it with `up` and point this shell "
-        'at it with `eval "$(python -m local_test env)"` (`byo env` with the package)'
+        f"cannot use AWS: {error}; for the local AWS, run `python -m local_test up` and then "
+        '`eval "$(python -m local_test env)"` in this shell (with the package, `byo up`, `byo env`)'
     )
 bucket = options.bucket or f"sagemaker-{session.region_name}-{account}"
 image = options.image or f"{account}.dkr.ecr.{session.region_name}.amazonaws.com/byo:cpu"

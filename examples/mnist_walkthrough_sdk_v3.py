@@ -93,8 +93,8 @@ try:
     bucket, name = session.default_bucket(), f"mnist-v3-{int(time.time())}"
 except (BotoCoreError, ClientError, ValueError) as error:
     sys.exit(
-        f"cannot use AWS: {error}; for the local AWS, start it with `up` and point this shell "
-        'at it with `eval "$(python -m local_test env)"` (`byo env` with the package)'
+        f"cannot use AWS: {error}; for the local AWS, run `python -m local_test up` and then "
+        '`eval "$(python -m local_test env)"` in this shell (with the package, `byo up`, `byo env`)'
     )
 place = f"s3://{bucket}/{name}"
 

@@ -276,13 +276,13 @@ def main() -> int:
     parser.add_argument("--instance-type", default="ml.m5.xlarge")
     options = parser.parse_args()
     try:
-        boto3.client("sts").get_caller_identity()
-    except (BotoCoreError, ClientError) as error:
+        return Pipeline(options).run()
+    except BotoCoreError as error:
         sys.exit(
-            f"cannot use AWS: {error}; for the local AWS, start it with `up` and point this shell "
-            'at it with `eval "$(python -m local_test env)"` (`byo env` with the package)'
+            f"cannot use AWS: {error}; for the local AWS, run `python -m local_test up` and then "
+            '`eval "$(python -m local_test env)"` in this shell (with the package, `byo up` and '
+            "`byo env`)"
         )
-    return Pipeline(options).run()
 
 
 if __name__ == "__main__":

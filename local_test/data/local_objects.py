@@ -10,7 +10,7 @@ from typing import Any, Final
 from container.errors import UserError, describe_absence, find_file_in_the_way
 
 _KEY_BYTES: Final = 1024  # the longest key of S3
-_INPUTS: Final = ("InputDataConfig", "ProcessingInputs", "TransformInput")
+_INPUTS: Final = ("InputDataConfig", "ProcessingInputs", "TransformInput", "PrimaryContainer")
 
 
 def name_below(prefix: str, key: str) -> str:

@@ -15,7 +15,7 @@ from local_test.endpoints.client import Client, is_listening
 from local_test.runners.interface import Container, Launch, Runner
 from local_test.runners.log_lines import LineSplitter, OnLine
 
-_ERROR: Final = re.compile(r"\s*([\w.$]*(Error|Exception)|error)\b|.*cannot (start|be loaded): ")
+_ERROR: Final = re.compile(r"(?i)[\w.$]*(error|exception)(:|$| in )|.*cannot (start|be loaded): ")
 """Names an exception of Python, JavaScript or Java, or why this project's server ends."""
 _QUOTED_CHARACTERS: Final = 300
 
@@ -56,7 +56,7 @@ class Server:
         self._quote = ""
 
         def note(line: str) -> None:
-            if _ERROR.match(line):
+            if not self.is_healthy and _ERROR.match(line):
                 self._quote = f"; the last error in its log: {line.strip()[:_QUOTED_CHARACTERS]}"
             on_line(launch.name, line)
 

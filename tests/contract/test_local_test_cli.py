@@ -226,6 +226,16 @@ def test_transform_stores_an_out_file_for_each_input(
     assert (tmp_path / "out/a.csv.out").read_bytes() == b"3\n3\n"
 
 
+def test_transform_takes_a_model_of_one_file(
+    environment: dict[str, str], data: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "model.keras").touch()
+    options = ["--model", str(tmp_path / "model.keras"), "--output", str(tmp_path / "out")]
+    done = run(environment, "transform", str(data), "--program", PROGRAM, *options)
+
+    assert done.returncode == 0, done.stderr.decode()
+
+
 def test_what_transform_says_at_its_start_is_about_its_model_as_well(
     environment: dict[str, str], data: Path, tmp_path: Path
 ) -> None:

@@ -328,10 +328,11 @@ def test_a_job_whose_lines_nobody_reads_any_more_is_stopped(
         "AWS_SECRET_ACCESS_KEY": aws.key.secret_key,
         "LOCAL_TEST_JOBS": str(tmp_path / "jobs"),
     }
+    kept = {name: value for name, value in os.environ.items() if not name.startswith("AWS_")}
     with subprocess.Popen(
         [sys.executable, "-m", "local_test", *options],
         cwd=ROOT,
-        env=os.environ | settings,
+        env=kept | settings,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
     ) as process:

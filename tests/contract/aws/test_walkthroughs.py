@@ -99,7 +99,7 @@ def test_a_project_of_init_is_deployed(real_aws: LocalAws, tmp_path: Path) -> No
         (["missing"], "missing/code does not exist; name a project with"),
         (["mine", "--body", "missing.csv"], "missing.csv does not exist; name a project with"),
         (["mine", "--env", "A"], "--env A: expected NAME=VALUE"),
-        (["mine"], "cannot use AWS: Unable to locate credentials; for the local AWS, start"),
+        (["mine"], "cannot use AWS: Unable to locate credentials; for the local AWS, run"),
     ],
 )
 def test_a_mistake_before_a_deployment_is_one_sentence(
