@@ -78,7 +78,7 @@ def test_a_model_on_a_gpu_is_not_preloaded(tmp_path: Path, monkeypatch: pytest.M
 
 
 def test_a_worker_notes_what_its_model_has_taken(tmp_path: Path) -> None:
-    service = make(tmp_path, before="global hoard; hoard = bytearray(b'1') * (32 << 20)")
+    service = make(tmp_path, before="global hoard; hoard = bytearray(b'1') * (128 << 20)")
     service._master = os.getppid()  # noqa: SLF001 - nobody's worker would measure
     heard: list[int] = []
     kill, os.kill = os.kill, lambda pid, _: heard.append(pid)
@@ -89,7 +89,7 @@ def test_a_worker_notes_what_its_model_has_taken(tmp_path: Path) -> None:
 
     grown = service.growth.read()
     assert grown is not None
-    assert grown[0] > 30 << 20
+    assert grown[0] > 100 << 20  # the worker of the tests may give some back meanwhile
     assert heard == [os.getppid()]
 
 
